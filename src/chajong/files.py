@@ -1,0 +1,165 @@
+"""Writing files whole or not at all, and telling values apart by fingerprint."""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from chajong.errors import ResourceError
+
+_SAID = {
+    errno.ENOSPC: "the disk is full: free some space, then run the same command again",
+    errno.EDQUOT: "the disk quota is used up: free some space, then run the same command again",
+    errno.EACCES: "it may not be written: choose another folder or change its permissions",
+    errno.EPERM: "it may not be written: choose another folder or change its permissions",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.ENOTDIR: "a file stands where a folder is needed: choose another folder",
+    errno.EEXIST: "a file stands where a folder is needed: choose another folder",
+}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the ways in which writing can fail into one clear message.
+
+    Args:
+        path: The file or folder being written, named in the message.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ResourceError: If the disk is full or the place may not be written.
+    """  # noqa: DOC503 other errors pass unchanged
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _SAID:
+            raise
+        raise ResourceError(f"Could not write {path}: {_SAID[error.errno]}.") from error
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder and its parents.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The same path.
+
+    Raises:
+        ResourceError: If it may not be made.
+    """  # noqa: DOC502 raised by `writing`
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path that takes the place of `path` when the block ends well.
+
+    Readers see the old file or the new one, never a part; a process killed inside the block
+    leaves the old one.
+
+    Args:
+        path: The file to make or replace.
+
+    Yields:
+        The temporary path to write to, in the same folder.
+
+    Raises:
+        ResourceError: If the disk is full or the place may not be written.
+    """  # noqa: DOC502 raised by `writing`
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with writing(path):
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file atomically.
+
+    Args:
+        path: The file.
+        text: Its whole content.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically, readable by people.
+
+    Args:
+        path: The file.
+        value: Anything that JSON can hold.
+    """
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_table(path: Path, table: pl.DataFrame, metadata: dict[str, str] | None = None) -> None:
+    """Write a Parquet file atomically.
+
+    Args:
+        path: The file.
+        table: Its rows.
+        metadata: Texts kept in the file's header, read by `polars.read_parquet_metadata`.
+    """
+    with replacing(path) as temporary:
+        table.write_parquet(temporary, metadata=metadata)
+
+
+def fingerprint(*parts: object) -> str:
+    """Name a value by its content.
+
+    Args:
+        *parts: Anything that JSON can hold; the order counts.
+
+    Returns:
+        16 hexadecimal digits of a SHA-256.
+    """
+    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock file, so that two processes do not write one thing.
+
+    The lock goes with the process, however it ends.
+
+    Args:
+        path: The lock file; made where it is missing.
+        wait: Whether to wait for the lock, or to say at once that another process has it.
+
+    Yields:
+        Whether the lock is held.
+    """
+    make_folder(path.parent)
+    with writing(path):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)

@@ -1,0 +1,136 @@
+"""Progress that people can read: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+_PLAIN_EVERY_S = 15.0
+
+
+def duration(seconds: float) -> str:
+    """Say a time span in words.
+
+    Args:
+        seconds: The span in seconds, 0 or more.
+
+    Returns:
+        Such as `48 s`, `12.7 min` or `3.2 h`.
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class Interrupted(Exception):  # noqa: N818 no error: the user asked for it
+    """The user stopped long work; the message says how to go on."""
+
+
+def say(line: str) -> None:
+    """Print a line about what is going on, on standard error.
+
+    Args:
+        line: The text.
+    """
+    print(line, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Progress of one long job, with its rate and the time left, on standard error.
+
+    Args:
+        title: What is going on, such as `reading photos`.
+        total: How many units there are in all.
+        unit: What is counted, such as `photos`.
+        quiet: Whether to show nothing at all.
+    """
+
+    def __init__(
+        self, title: str, total: int, unit: str = "photos", *, quiet: bool = False
+    ) -> None:
+        self.title, self.total, self.unit, self.quiet = title, total, unit, quiet
+        self.done = self._skipped = 0
+        self._facts = ""
+        self._start = self._said = time.monotonic()
+        self._bar: RichProgress | None = None
+        if sys.stderr.isatty() and not quiet:
+            self._bar = RichProgress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[facts]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task(title, total=total, facts="")
+
+    def __enter__(self) -> "Progress":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def skip(self, count: int) -> None:
+        """Count units that an earlier process finished; they do not enter the rate.
+
+        Args:
+            count: How many.
+        """
+        self.done = self._skipped = count
+        if self._bar is not None:
+            self._bar.update(self._task, completed=count)
+
+    def note(self, line: str) -> None:
+        """Print a line that stays.
+
+        Args:
+            line: The text.
+        """
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False)
+        else:
+            self._say(line)
+
+    def advance(self, count: int = 1, facts: str = "") -> None:
+        """Count finished units.
+
+        Args:
+            count: How many more are done.
+            facts: What else to show, such as `loss 0.71`.
+        """
+        self.done += count
+        self._facts = facts or self._facts
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._task, advance=count, facts=self._rate(now))
+        elif now - self._said >= _PLAIN_EVERY_S:
+            self._said = now
+            left = (
+                (now - self._start) / max(self.done - self._skipped, 1) * (self.total - self.done)
+            )
+            share = f"{self.done:,}/{self.total:,} {self.unit}"
+            self._say(f"{self.title}: {share}, {self._rate(now)}, {duration(left)} left")
+
+    def _rate(self, now: float) -> str:
+        rate = f"{(self.done - self._skipped) / max(now - self._start, 1e-9):,.0f} {self.unit}/s"
+        return f"{rate}, {self._facts}" if self._facts else rate
+
+    def _say(self, line: str) -> None:
+        if not self.quiet:
+            say(line)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if kind is None:
+            now = time.monotonic()
+            took = duration(now - self._start)
+            self._say(f"{self.title}: {self.done:,} {self.unit} in {took}, {self._rate(now)}")
