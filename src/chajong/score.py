@@ -1,0 +1,238 @@
+"""Scoring predictions against the truth, as the competition does and with intervals.
+
+Shapes: n photos, c classes.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from chajong.errors import PredictionsError
+from chajong.labels import Labels, known_equal, nfc
+from chajong.matching import match_ids
+from chajong.metrics import Estimate, estimate, outcomes
+from chajong.predictions import Predictions
+from chajong.tables import read_columns, read_header
+from chajong.wording import listed
+
+Fallback = Literal["refuse", "uniform", "skip"]
+"""What to do about photos without a prediction."""
+
+FIGURES = ("log_loss", "top1", "top5", "macro_f1", "ece")
+"""The estimates of a score."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good predictions are; every figure has a bootstrap 95 % interval.
+
+    Attributes:
+        num_photos: How many photos were scored.
+        num_unscored: How many were left out because they have no prediction.
+        unpredicted: Why photos have no prediction, and how many each; they were scored as a
+            uniform guess unless they were left out.
+        log_loss: As the competition computes it, in nats.
+        top1: Share of photos whose true class is the likeliest.
+        top5: Share of photos whose true class is among the five likeliest.
+        macro_f1: Mean F1 of the classes.
+        ece: Expected calibration error.
+        equal: The pairs of classes that were counted as one.
+        notes: What was done to make predictions and truth fit.
+    """
+
+    num_photos: int
+    num_unscored: int
+    unpredicted: tuple[tuple[str, int], ...]
+    log_loss: Estimate
+    top1: Estimate
+    top5: Estimate
+    macro_f1: Estimate
+    ece: Estimate
+    equal: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the score as JSON can hold it.
+
+        Returns:
+            Every attribute by its name; an estimate has value, low and high.
+        """
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Score":
+        """Read what `as_dict` gave, by way of JSON.
+
+        Args:
+            values: Every attribute by its name.
+
+        Returns:
+            The score.
+        """
+        figures = {name: Estimate(**values[name]) for name in FIGURES}
+        return cls(
+            num_photos=values["num_photos"],
+            num_unscored=values["num_unscored"],
+            unpredicted=tuple((why, count) for why, count in values["unpredicted"]),
+            equal=tuple((one, other) for one, other in values["equal"]),
+            notes=tuple(values["notes"]),
+            **figures,
+        )
+
+    def lines(self) -> list[str]:
+        """Give the score as a table for a terminal.
+
+        Returns:
+            One line a figure, then one a remark.
+        """
+        named = {
+            "log loss": self.log_loss,
+            "top-1": self.top1,
+            "top-5": self.top5,
+            "macro-F1": self.macro_f1,
+            "calibration error": self.ece,
+        }
+        lines = [f"{self.num_photos:,} photos{'':<10} value   95 % interval"]
+        for name, figure in named.items():
+            lines.append(f"{name:<18} {figure.value:>9.4f}   {figure.low:.4f} to {figure.high:.4f}")
+        treated = "left out" if self.num_unscored else "scored as a uniform guess"
+        lines += [f"{count:,} photo(s) {treated}: {why}" for why, count in self.unpredicted]
+        if self.equal:
+            lines.append(f"{len(self.equal)} pair(s) of equal classes counted as one")
+        return lines + list(self.notes)
+
+
+def score(
+    predictions: Predictions,
+    truth: Mapping[str, str],
+    equal: tuple[tuple[str, str], ...] | None = None,
+    groups: Mapping[str, int] | None = None,
+    seed: int = 0,
+    *,
+    fallback: Fallback = "refuse",
+) -> Score:
+    """Score predictions against the truth.
+
+    Args:
+        predictions: The predictions.
+        truth: The true class of each photo by id: of exactly the photos that are predicted.
+        equal: Pairs of classes that count as one; None for the competition's own pairs.
+        groups: A group for each id of the predictions, such as its near-duplicates; the intervals
+            are then over groups instead of photos.
+        seed: Seed of the intervals.
+        fallback: What to do about photos without a prediction: refuse to score, score them as a
+            uniform guess, or leave them out.
+
+    Returns:
+        The score; it does not depend on the order of the photos.
+
+    Raises:
+        PredictionsError: If an id has no prediction or no truth, a photo has no prediction and
+            `fallback` is "refuse", or no photo is left.
+        DataError: If a true class is not among the classes of the predictions.
+    """  # noqa: DOC503 DataError raised by `Labels.indices`
+    labels = Labels(
+        predictions.classes, known_equal(predictions.classes) if equal is None else equal
+    )
+    ids = sorted(truth)
+    match = match_ids(predictions.ids, ids)
+    if match.problem:
+        raise PredictionsError(
+            f"Predictions and truth must be of the same photos: {match.problem}. Predict the "
+            "photos that the truth is about, and all of them."
+        )
+    true = labels.indices([truth[id_] for id_ in ids])
+    _check_predicted(predictions, fallback)
+    probs, bad = predictions.probabilities()[match.rows], ~predictions.ok[match.rows]
+    probs[bad] = 1  # a uniform guess, once rows are normalised
+    kept = ~bad if fallback == "skip" else np.ones_like(bad)
+    if not kept.any():
+        raise PredictionsError("There is no photo to score: none of them has a prediction.")
+    found = outcomes(probs[kept], true[kept], labels.canonical)
+    estimates = estimate(found, _groups(predictions, match.rows[kept], groups), seed)
+    return Score(
+        num_photos=int(kept.sum()),
+        num_unscored=int((~kept).sum()),
+        unpredicted=_unpredicted(predictions),
+        log_loss=estimates.log_loss,
+        top1=estimates.top1,
+        top5=estimates.top5,
+        macro_f1=estimates.macro_f1,
+        ece=estimates.ece,
+        equal=labels.equal,
+        notes=(match.note,) if match.note else (),
+    )
+
+
+def read_truth(path: Path) -> dict[str, str]:
+    """Read the true classes of photos from a CSV file.
+
+    Args:
+        path: The file: columns ID and label (in any case; others are passed over), UTF-8, with or
+            without a BOM.
+
+    Returns:
+        The true class of each id, both in NFC.
+
+    Raises:
+        DataError: If the file cannot be read, a column is missing, a cell is empty, or there are
+            no rows.
+        PredictionsError: If an id is there twice.
+    """  # noqa: DOC503 DataError raised by `read_columns`
+    header = read_header(path)
+    names = [
+        next((name for name in header if nfc(name).casefold() == wanted.casefold()), wanted)
+        for wanted in ("ID", "label")
+    ]
+    table = read_columns(path, dict.fromkeys(names, pl.String))
+    ids = [nfc(id_) for id_ in table[names[0]]]
+    if repeated := [id_ for id_, count in Counter(ids).items() if count > 1]:
+        raise PredictionsError(
+            f"{path}: ids must be unique, but {len(repeated):,} are repeated: {listed(repeated)}."
+        )
+    return dict(zip(ids, map(nfc, table[names[1]]), strict=True))
+
+
+def _unpredicted(predictions: Predictions) -> tuple[tuple[str, int], ...]:
+    reasons = [
+        status for status, ok in zip(predictions.statuses, predictions.ok, strict=True) if not ok
+    ]
+    return tuple(Counter(reasons).most_common())
+
+
+def _check_predicted(predictions: Predictions, fallback: str) -> None:
+    if fallback not in get_args(Fallback):
+        raise PredictionsError(
+            f"The fallback must be one of {listed(get_args(Fallback))}; got {fallback!r}."
+        )
+    if fallback != "refuse" or predictions.ok.all():
+        return
+    bad = [
+        f"{id_} ({status})"
+        for id_, status, ok in zip(
+            predictions.ids, predictions.statuses, predictions.ok, strict=True
+        )
+        if not ok
+    ]
+    raise PredictionsError(
+        f"{len(bad):,} of {len(predictions.ids):,} photos have no prediction: {listed(bad)}. Say "
+        'how to score them: the fallback "uniform" scores a uniform guess, as a submission with '
+        'the same fallback would get; "skip" leaves them out, which flatters.'
+    )
+
+
+def _groups(
+    predictions: Predictions, rows: NDArray[np.intp], groups: Mapping[str, int] | None
+) -> list[int] | None:
+    if groups is None:
+        return None
+    ids = [predictions.ids[row] for row in rows.tolist()]
+    if missing := [id_ for id_ in ids if id_ not in groups]:
+        raise PredictionsError(f"{len(missing):,} photo(s) have no group: {listed(missing)}.")
+    return [groups[id_] for id_ in ids]

@@ -1,0 +1,43 @@
+import unicodedata
+
+import numpy as np
+
+from chajong.matching import match_ids
+
+
+def test_finds_the_row_of_each_id() -> None:
+    match = match_ids(["b", "c", "a"], ["a", "b", "c"])
+    np.testing.assert_array_equal(match.rows, [2, 0, 1])
+    assert match.problem is None
+    assert match.note is None
+
+
+def test_compares_in_nfc() -> None:
+    match = match_ids([unicodedata.normalize("NFD", "사진")], ["사진"])
+    assert (match.problem, match.note) == (None, None)
+
+
+def test_says_what_is_missing_and_what_is_extra() -> None:
+    match = match_ids(["a", "x"], ["a", "b"])
+    assert (match.missing, match.extra) == (("b",), ("x",))
+    assert match.problem == "1 id(s) without a prediction: 'b'; 1 id(s) not asked for: 'x'"
+    assert match.note is None
+
+
+def test_matches_by_stem_and_says_so() -> None:
+    match = match_ids(["test/T_2.jpg", "test/T_1.JPG"], ["T_1", "T_2"])
+    np.testing.assert_array_equal(match.rows, [1, 0])
+    assert match.problem is None
+    assert match.note is not None
+    assert "'test/T_2.jpg' as 'T_2'" in match.note
+
+
+def test_says_which_one_is_missing_when_stems_match() -> None:
+    match = match_ids(["test/T_1.jpg", "test/T_3.jpg"], ["T_1", "T_2"])
+    assert (match.missing, match.extra) == (("T_2",), ("test/T_3.jpg",))
+
+
+def test_never_matches_stems_that_are_not_unique() -> None:
+    match = match_ids(["a/1.jpg", "b/1.jpg"], ["1", "2"])
+    assert match.missing == ("1", "2")
+    assert match_ids(["1.jpg"], ["a/1", "b/1"]).missing == ("a/1", "b/1")
