@@ -1,0 +1,1 @@
+"""From files on disk to pixels, and what is known about them."""

@@ -1,0 +1,415 @@
+"""The only place that opens images: from bytes, strictly, without a file name in sight.
+
+JPEG goes through libjpeg-turbo (simplejpeg), which refuses what is cut off or damaged; everything
+else goes through Pillow, after the container was checked here, because Pillow alone would pad or
+overlook some damage. Sizes are read from headers and refused before anything is decoded.
+
+Colour profiles (ICC) are ignored: nearly all car photos are sRGB, and the models' own training
+photos were read without them. Transparent parts become white, like the web page or studio around
+a cut-out car; the colours below full transparency are arbitrary, often black.
+
+Shapes: h, w are the height and width in pixels.
+"""
+
+import re
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from chajong.errors import DataError
+from chajong.photos.orientation import orientation_in, upright
+
+# The largest photo that is opened: that of a phone's 108-megapixel camera fits.
+MAX_MEGAPIXELS = 120
+
+# The most work that a progressive JPEG may ask for; encoders write about 10 scans.
+_MAX_MEGAPIXEL_SCANS = 4000
+
+_NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "bmp": "BMP", "gif": "GIF", "tiff": "TIFF"}
+_JPEG_START, _JPEG_END, _PNG_START = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
+_APP1, _SOS, _PROGRESSIVE = 0xE1, 0xDA, (0xC2, 0xCA)
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_FILL_BYTES = re.compile(rb"\xff+(?=\xff)")
+_SENSELESS = "its header makes no sense"
+_MODES_READ = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB"}
+_SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
+
+# Pillow warns about some damage, and Python keeps its warning filters for the whole process.
+_QUIETLY = threading.Lock()
+
+
+class Unreadable(DataError):  # noqa: N818 it reads as what it says of a photo
+    """A photo that cannot be read as it was meant.
+
+    Args:
+        reason: Why not, in plain words, such as `truncated JPEG`.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded photo.
+
+    Attributes:
+        pixels: RGB of shape (h, w, 3), upright; may be smaller than the full photo.
+        width_px: Width of the full photo, upright.
+        height_px: Height of the full photo, upright.
+        format: `jpeg`, `png`, `webp`, `bmp`, `gif` or `tiff`, by content, not by name.
+        notes: What was special: `exif-rotated`, `grey`, `cmyk`, `palette`, `alpha`, `16-bit`,
+            `animated` (the first picture is taken), `odd-scan-header`, `padded-end`.
+    """
+
+    pixels: NDArray[np.uint8]
+    width_px: int
+    height_px: int
+    format: str
+    notes: tuple[str, ...]
+
+
+def decode(data: bytes, at_least_px: int | None = None) -> Photo:
+    """Open a photo.
+
+    Args:
+        data: The whole file.
+        at_least_px: A JPEG may be decoded at a half, a quarter or an eighth of its size (faster)
+            as long as both sides keep at least this many pixels; None decodes in full.
+
+    Returns:
+        The photo, upright, as RGB.
+
+    Raises:
+        Unreadable: If it is empty, not a picture, cut off, damaged or has too many pixels.
+    """
+    kind = _kind(data)
+    if kind is None:
+        raise Unreadable(_what_else(data))
+    try:
+        match kind:
+            case "jpeg":
+                return _decode_jpeg(data, at_least_px)
+            case "png":
+                return _decode_png(data)
+            case "webp":
+                return _decode_webp(data)
+            case "bmp" if len(data) < int.from_bytes(data[2:6], "little"):
+                raise Unreadable("truncated BMP")
+            case "bmp":
+                return _from_pillow(BmpImageFile(BytesIO(data)), kind)
+            case "gif" if not data.rstrip(b"\0").endswith(b";"):
+                raise Unreadable("truncated GIF")
+            case "gif":
+                return _decode_quietly(GifImageFile, data, kind)
+            case _:  # Pillow itself turns a TIFF upright
+                turned = ("exif-rotated",) * (orientation_in(data) != 1)
+                return _decode_quietly(TiffImageFile, data, kind, notes=turned)
+    except Unreadable:
+        raise
+    except (OSError, ValueError, SyntaxError) as error:
+        raise Unreadable(_damage(kind, str(error))) from error
+    except MemoryError as error:
+        raise Unreadable("more pixels than the memory of this machine holds") from error
+    except Exception as error:  # decoders raise nearly anything at damaged headers
+        raise Unreadable(_damage(kind, _SENSELESS)) from error
+
+
+def _kind(data: bytes) -> str | None:
+    if data.startswith(_JPEG_START):
+        return "jpeg"
+    if data.startswith(_PNG_START):
+        return "png"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "webp"
+    if data.startswith(b"BM") and data[15:18] == b"\0\0\0":  # or it is a text about a BMW
+        return "bmp"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    return "tiff" if data.startswith((b"II*\0", b"MM\0*")) else None
+
+
+# What a file is that is no photo.
+def _what_else(data: bytes) -> str:
+    if not data:
+        return "empty file"
+    if len(data) < 18:
+        return f"too short for a picture: {len(data)} bytes"
+    if not data.strip(b"\0"):
+        return "nothing but zero bytes, as an interrupted copy leaves"
+    start = data[:512]
+    if start[4:8] == b"ftyp":
+        return "a HEIC, AVIF or video file; save it as JPEG"
+    text = start.decode("utf-8", errors="ignore")
+    if re.match(r"\s*<(!doctype html|html|head|body)", text, re.IGNORECASE):
+        return "a web page (HTML), not a picture"
+    # The last letter may be cut in two.
+    if "\0" not in text and len(start) - len(text.encode()) <= 3:
+        return "a text file, not a picture"
+    return f"not a picture in a known format: {', '.join(_NAMES.values())}"
+
+
+# A decoder's complaint in plain words.
+def _damage(kind: str, said: str) -> str:
+    name, lower = _NAMES[kind], said.lower()
+    if any(word in lower for word in ("truncat", "premature end", "not enough image data")):
+        return f"truncated {name}"
+    if "unsupported" in lower:
+        return f"an unusual {name} ({said}); save it as an ordinary one"
+    return f"corrupt {name}: {said.removeprefix('Corrupt JPEG data: ')}"
+
+
+# Refuses a photo by what its header says, before memory is taken for it.
+def _check_size(width_px: int, height_px: int) -> None:
+    if width_px < 1 or height_px < 1:
+        raise Unreadable(f"a size of {width_px} x {height_px} pixels in its header")
+    megapixels = width_px * height_px / 1e6
+    if megapixels > MAX_MEGAPIXELS:
+        raise Unreadable(
+            f"too many pixels: {width_px} x {height_px} = {megapixels:,.0f} megapixels, "
+            f"at most {MAX_MEGAPIXELS} are opened; save it smaller"
+        )
+
+
+def _turned(photo: Photo, orientation: int) -> Photo:
+    if orientation == 1:
+        return photo
+    sides = photo.width_px, photo.height_px
+    width, height = sides if orientation < 5 else sides[::-1]
+    pixels, notes = upright(photo.pixels, orientation), (*photo.notes, "exif-rotated")
+    return Photo(pixels, width, height, photo.format, notes)
+
+
+# --- JPEG -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Jpeg:
+    data: bytes
+    width_px: int
+    height_px: int
+    num_colours: int
+    orientation: int
+    scan: int  # where the picture data start
+
+
+def _decode_jpeg(data: bytes, at_least_px: int | None) -> Photo:
+    jpeg = _jpeg_header(data)
+    try:
+        pixels, notes = _jpeg_pixels(jpeg, at_least_px)
+    except ValueError as error:
+        if "subsampling" not in str(error):
+            raise
+        # A rare chroma subsampling: Pillow reads it, though it overlooks some damage.
+        return _decode_quietly(JpegImageFile, data, "jpeg", jpeg.orientation)
+    photo = Photo(pixels, jpeg.width_px, jpeg.height_px, "jpeg", notes)
+    return _turned(photo, jpeg.orientation)
+
+
+def _jpeg_header(data: bytes) -> _Jpeg:
+    exif, frame, scan = b"", None, 0
+    for marker, start, end in _jpeg_segments(data):
+        if marker == _APP1 and data[start : start + 6] == b"Exif\0\0":
+            exif = exif or data[start + 6 : end]
+        elif marker in _FRAMES:
+            frame = struct.unpack_from(">HHB", data, start + 1)
+            _check_size(frame[1], frame[0])
+            if marker in _PROGRESSIVE:
+                _check_scans(frame[0] * frame[1] * data.count(b"\xff\xda"))
+        scan = end
+    if frame is None:
+        raise Unreadable(_damage("jpeg", _SENSELESS))
+    if data.rfind(_JPEG_END, scan) < 0:
+        raise Unreadable("truncated JPEG")
+    height, width, num_colours = frame
+    return _Jpeg(data, width, height, num_colours, orientation_in(exif), scan)
+
+
+def _check_scans(pixel_scans: int) -> None:
+    if pixel_scans > _MAX_MEGAPIXEL_SCANS * 1e6:
+        raise Unreadable("a progressive JPEG of absurdly many scans")
+
+
+# Walks the segments up to the first scan header: the marker of each, and where its content lies.
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    at, marker = 2, 0
+    while marker != _SOS:
+        if fill := _FILL_BYTES.match(data, at):
+            at = fill.end()
+        if at + 4 > len(data):
+            raise Unreadable("truncated JPEG")
+        marker, end = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4])
+        if data[at] != 0xFF:
+            raise Unreadable(_damage("jpeg", _SENSELESS))
+        if end > len(data):
+            raise Unreadable("truncated JPEG")
+        yield marker, at + 4, end
+        at = end
+
+
+# Decodes strictly; photos with one of two harmless flaws are decoded too, and noted.
+def _jpeg_pixels(jpeg: _Jpeg, at_least_px: int | None) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    notes = {1: ("grey",), 4: ("cmyk",)}.get(jpeg.num_colours, ())
+    try:
+        return _turbo(jpeg, at_least_px), notes
+    except ValueError as error:
+        said = str(error)
+    data, scan = jpeg.data, jpeg.scan
+    if said == "Invalid SOS parameters for sequential JPEG":  # many Samsung phones write these
+        mended = data[: scan - 3] + b"\0\x3f\0" + data[scan:]  # all that is allowed there
+        return _turbo(replace(jpeg, data=mended), at_least_px), (*notes, "odd-scan-header")
+    # The first complaint is about bytes after the last pixel. Padding is harmless; the rest of a
+    # picture, out of step since some damage, is not.
+    padding = re.fullmatch(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9", said)
+    if padding is not None:
+        end = data.find(_JPEG_END, scan)
+        if len(set(data[end - int(padding[1]) : end])) == 1:
+            return _turbo(jpeg, at_least_px, strict=False), (*notes, "padded-end")
+    raise ValueError(said)
+
+
+# Decodes at the smallest fast scale; 3/8, 5/8 and the like are slower than the full size.
+def _turbo(jpeg: _Jpeg, at_least_px: int | None, *, strict: bool = True) -> NDArray[np.uint8]:
+    factor, shorter = 1, min(jpeg.width_px, jpeg.height_px)
+    while at_least_px is not None and factor < 8 and shorter / (2 * factor) >= at_least_px:
+        factor *= 2
+    pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+        jpeg.data,
+        colorspace="CMYK" if jpeg.num_colours == 4 else "RGB",
+        min_height=-(-jpeg.height_px // factor),
+        min_width=-(-jpeg.width_px // factor),
+        min_factor=factor,
+        strict=strict,
+    )
+    if jpeg.num_colours < 4:
+        return pixels
+    # By Adobe's convention, which all decoders follow, 255 stands for no ink.
+    light = pixels[..., :3].astype(np.uint16) * pixels[..., 3:] + 127
+    return (light // 255).astype(np.uint8)
+
+
+# --- everything else ------------------------------------------------------------------------------
+
+
+def _decode_png(data: bytes) -> Photo:
+    kept, orientation, depth, animated = [_PNG_START], 1, 8, False
+    for name, content, whole in _png_chunks(data):
+        if name == b"IHDR":
+            width, height, depth = struct.unpack_from(">IIB", content)
+            _check_size(width, height)
+        elif name == b"eXIf":
+            orientation = orientation_in(content)
+        elif name == b"acTL":
+            animated = True
+        # Pillow gets the picture alone: no text to inflate, no animation to warn about, and no
+        # transparent colour of 16 bits, which it cannot match.
+        if name in (b"IHDR", b"PLTE", b"IDAT", b"IEND") or (name == b"tRNS" and depth < 16):
+            kept.append(whole)
+    notes = ("16-bit",) * (depth == 16) + ("animated",) * animated
+    return _from_pillow(PngImageFile(BytesIO(b"".join(kept))), "png", orientation, notes)
+
+
+# Walks a PNG's chunks to its end: the name, the content and all bytes of each.
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    at, name = len(_PNG_START), b""
+    while name != b"IEND":
+        length = int.from_bytes(data[at : at + 4])
+        end = at + 12 + length
+        if len(data) < end:
+            raise Unreadable("truncated PNG")
+        name = data[at + 4 : at + 8]
+        if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
+            raise Unreadable("corrupt PNG: a checksum is wrong")
+        yield name, data[at + 8 : end - 4], data[at:end]
+        at = end
+
+
+def _decode_webp(data: bytes) -> Photo:
+    if len(data) < 30 or len(data) < 8 + int.from_bytes(data[4:8], "little"):
+        raise Unreadable("truncated WebP")
+    if data[12:16] == b"VP8X":
+        sides = data[24:27], data[27:30]
+        width, height = (1 + int.from_bytes(side, "little") for side in sides)
+    elif data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    else:
+        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
+    _check_size(width, height)  # here, as Pillow takes the memory when it opens the file
+    return _from_pillow(WebPImageFile(BytesIO(data)), "webp", orientation_in(_webp_exif(data)))
+
+
+def _webp_exif(data: bytes) -> bytes:
+    at = 12
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] == b"EXIF":
+            return data[at + 8 : at + 8 + length].removeprefix(b"Exif\0\0")
+        at += 8 + length + length % 2
+    return b""
+
+
+def _decode_quietly(
+    opener: type[ImageFile.ImageFile],
+    data: bytes,
+    kind: str,
+    orientation: int = 1,
+    notes: tuple[str, ...] = (),
+) -> Photo:
+    with _QUIETLY, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _from_pillow(opener(BytesIO(data)), kind, orientation, notes)
+
+
+# Takes the first picture out of a file that Pillow has opened but not decoded yet. Its opener was
+# chosen by content, not by Pillow, whose own limit on pixels would warn or could be switched off.
+def _from_pillow(
+    image: ImageFile.ImageFile, kind: str, orientation: int = 1, notes: tuple[str, ...] = ()
+) -> Photo:
+    _check_size(*image.size)
+    image.load()
+    if image.mode in _SIXTEEN_BIT:
+        notes = tuple(dict.fromkeys((*notes, "grey", "16-bit")))
+        grey = (np.asarray(image) >> 8).astype(np.uint8)
+        pixels = np.repeat(grey[..., None], 3, axis=2)
+    elif image.mode in _MODES_READ:
+        notes = (*notes, *_colour_notes(image))
+        pixels = np.array(_on_white(image) if "alpha" in notes else image.convert("RGB"))
+    else:
+        raise Unreadable(_damage(kind, f"unsupported pixels of mode {image.mode}"))
+    if getattr(image, "is_animated", False):
+        notes = (*notes, "animated")
+    height, width = pixels.shape[:2]
+    return _turned(Photo(pixels, width, height, kind, notes), orientation)
+
+
+def _colour_notes(image: Image.Image) -> Iterator[str]:
+    if image.mode in ("1", "L", "LA"):
+        yield "grey"
+    if image.mode in ("P", "PA"):
+        yield "palette"
+    if image.mode == "CMYK":
+        yield "cmyk"
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        yield "alpha"
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
