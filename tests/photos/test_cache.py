@@ -103,7 +103,7 @@ def test_says_its_size_and_is_made_once(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_the_key_is_the_content_and_the_preprocessing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = make_photos(tmp_path / "photos", 6)
     build_cache(files, SQUASH, tmp_path / "cache")
@@ -115,8 +115,13 @@ def test_the_key_is_the_content_and_the_preprocessing(
         cache = build_cache(moved, preprocess, tmp_path / "cache")
         assert num_made(capsys.readouterr().err) == 6
         assert cache.pixels.shape[1] == preprocess.size_px
-    fewer = dict(list(moved.items())[1:])
-    check(build_cache(fewer, SQUASH, tmp_path / "cache"), fewer)
+    fewer, others = dict(list(moved.items())[:3]), dict(list(moved.items())[3:])
+    for files in (fewer, others):
+        check(build_cache(files, SQUASH, tmp_path / "cache"), files)
+    monkeypatch.setattr("chajong.photos.preprocess._VERSION", 0)
+    capsys.readouterr()
+    build_cache(moved, SQUASH, tmp_path / "cache")
+    assert num_made(capsys.readouterr().err) == 6
 
 
 def test_killed_half_way_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

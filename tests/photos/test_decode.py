@@ -415,6 +415,18 @@ def test_an_odd_tiff_does_not_warn() -> None:
         assert decode(bytes(data)).pixels.shape == (36, 48, 3)
 
 
+def test_an_odd_animated_png_does_not_warn() -> None:
+    data = encoded(picture(), "PNG")
+    control = b"acTL" + bytes(8)  # an animation of no pictures
+    chunk = struct.pack(">I", 8) + control + struct.pack(">I", zlib.crc32(control))
+    data = data[:33] + chunk + data[33:]
+    with pytest.warns(UserWarning, match="Invalid APNG"):
+        Image.open(BytesIO(data)).load()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode(data).notes == ("animated",)
+
+
 def test_damage_of_any_kind_is_refused_or_read_but_never_crashes() -> None:
     image = picture()
     originals = [encoded(image, kind) for kind in ("JPEG", "PNG", "WEBP", "BMP", "GIF")]

@@ -311,8 +311,7 @@ def _decode_png(data: bytes) -> Photo:
     kept, orientation, depth, animated = [_PNG_START], 1, 8, False
     for name, content, whole in _png_chunks(data):
         if name == b"IHDR":
-            width, height, depth = struct.unpack_from(">IIB", content)
-            _check_size(width, height)
+            depth = content[8]
         elif name == b"eXIf":
             orientation = orientation_in(content)
         elif name == b"acTL":

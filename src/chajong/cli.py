@@ -1,0 +1,282 @@
+"""The command line: each command is one verb, and every mistake one message."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from chajong.errors import ChajongError
+from chajong.progress import Interrupted, say
+
+app = typer.Typer(
+    help="Tells the exact model of a car from a photo, with a probability one can trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+recipes_app = typer.Typer(help="List the named recipes, or show one.", rich_markup_mode=None)
+app.add_typer(recipes_app, name="recipes")
+
+Layout = Literal["dacon", "imagefolder", "csv", "metadata"]
+Data = Annotated[Path, typer.Argument(help="The photos: a DACON folder, class folders or a table.")]
+LayoutOption = Annotated[
+    Layout | None, typer.Option(help="How the photos lie; found by itself if not given.")
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option("--cache", help="Folder for resized photos and what is known of them."),
+]
+
+
+def main() -> None:
+    """Run the command line.
+
+    Raises:
+        SystemExit: With 0 if all went well, 2 for a mistake that the user can put right, 130 if
+            the user stopped it.
+    """
+    try:
+        app()
+    except ChajongError as error:
+        print(f"chajong: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except Interrupted as stopped:
+        print(f"chajong: {stopped}", file=sys.stderr)
+        raise SystemExit(130) from None
+    except KeyboardInterrupt:
+        print("chajong: stopped.", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader of a pipe, such as `head`, has enough.
+        sys.stderr.close()
+        raise SystemExit(0) from None
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: versions, devices, memory, cache, pretrained weights."""
+    from chajong.doctor import examine
+
+    for line in examine():
+        print(line)
+
+
+@app.command("demo-photos")
+def demo_photos(
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    models: Annotated[int, typer.Option(min=2, help="How many car models.")] = 12,
+    per_model: Annotated[int, typer.Option(min=4, help="Training photos of each.")] = 60,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    class_names: Annotated[
+        Path | None, typer.Option(help="A file with a class name a line, instead of --models.")
+    ] = None,
+) -> None:
+    """Draw car photos to try everything with."""
+    from chajong.photos.demo import render_demo
+    from chajong.tables import read_lines
+
+    names = read_lines(class_names) if class_names is not None else None
+    render_demo(out, models, per_model, seed, names)
+    print(f"{out}: train/, test/, test.csv, sample_submission.csv, test_labels.csv, about.csv")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Argument(help="Folder for the photos and all results.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Run the whole chain on drawn photos: audit, train, score, predict, submit."""
+    from chajong.demo import run_demo
+
+    for line in run_demo(out):
+        print(line)
+
+
+@app.command()
+def audit(
+    data: Data,
+    out: Annotated[Path | None, typer.Option(help="Folder for the tables and the picture.")] = None,
+    layout: LayoutOption = None,
+    cache: CacheOption = None,
+) -> None:
+    """Look through photos for what spoils a training: damage, duplicates, odd ones."""
+    from chajong.photos.audit import audit as look_through
+    from chajong.photos.audit import summary
+    from chajong.photos.sheet import contact_sheet
+
+    manifest = look_through(data, layout, cache)
+    for line in summary(manifest):
+        print(line)
+    if out is not None:
+        manifest.save(out)
+        print(f"tables: {out / 'manifest.parquet'}, {out / 'issues.parquet'}")
+        print(f"picture: {contact_sheet(manifest, out / 'issues.jpg')}")
+
+
+@app.command()
+def train(
+    data: Data,
+    recipe: Annotated[str, typer.Option(help="A named recipe, or a YAML file.")],
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")
+    ] = None,
+    fold: Annotated[
+        str | None, typer.Option(help="One fold by its number, or all: one model of every photo.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder.")] = None,
+    layout: LayoutOption = None,
+    cache: CacheOption = None,
+    cache_limit: Annotated[
+        str | None, typer.Option(help="Most that resized photos may take, such as 20GB.")
+    ] = None,
+    allow_noncommercial: Annotated[
+        bool, typer.Option(help="Accept weights that may not be used commercially.")
+    ] = False,
+) -> None:
+    """Train every fold that is not trained yet, then score the out-of-fold predictions."""
+    from chajong.recipes import load_recipe
+    from chajong.sizes import parse_bytes
+
+    chosen = load_recipe(recipe, changes or [])
+    limit = parse_bytes(cache_limit) if cache_limit is not None else None
+
+    from chajong.training.train import Options
+    from chajong.training.train import train as run_training
+
+    options = Options(
+        out=out,
+        fold=fold,
+        layout=layout,
+        cache_folder=cache,
+        cache_limit_bytes=limit,
+        allow_noncommercial=allow_noncommercial,
+    )
+    run = run_training(data, chosen, options)
+    if run is None:
+        return
+    for line in run.summary():
+        print(line)
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where the runs lie.")] = Path("runs"),
+) -> None:
+    """List all runs with score, time and what their recipes change."""
+    from chajong.run import list_runs
+
+    found = list_runs(folder)
+    if not found:
+        say(f"There are no runs in {folder}. Train one with: chajong train DATA --recipe NAME")
+    table = Table(box=None, header_style="bold")
+    for heading in ("run", "status", "log loss", "top-1", "time", "started", "differs in"):
+        table.add_column(heading, overflow="fold")
+    for run in found:
+        table.add_row(*run.row())
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    photos: Annotated[Path, typer.Argument(help="A folder, a table of paths, or a photo.")],
+    out: Annotated[Path | None, typer.Option(help="The Parquet file to write.")] = None,
+) -> None:
+    """Predict photos: a row and a truthful status for each."""
+    from chajong.run import Run
+    from chajong.training.predict import predict as look
+
+    opened = Run.load(run)
+    predictions = look(opened, photos)
+    path = out or run / "predictions.parquet"
+    predictions.save(path)
+    bad = len(predictions.ids) - int(predictions.ok.sum())
+    print(f"{path}: {len(predictions.ids):,} rows, {bad:,} without a prediction")
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="A Parquet file, or a submission's CSV.")],
+    labels: Annotated[Path, typer.Option(help="A CSV with the columns ID and label.")],
+    equal: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV with the columns class and equal_to; the known pairs if not given."
+        ),
+    ] = None,
+    unreadable: Annotated[
+        Literal["refuse", "uniform", "skip"],
+        typer.Option(help="What to do about photos without a prediction."),
+    ] = "refuse",
+) -> None:
+    """Score predictions as the competition does, with intervals."""
+    from chajong.labels import read_equal
+    from chajong.predictions import Predictions
+    from chajong.score import read_truth, score
+    from chajong.submission import read_submission
+
+    is_table = predictions.suffix.lower() == ".parquet"
+    found = Predictions.load(predictions) if is_table else read_submission(predictions)
+    pairs = read_equal(equal) if equal is not None else None
+    for line in score(found, read_truth(labels), pairs, fallback=unreadable).lines():
+        print(line)
+
+
+@app.command()
+def submit(
+    predictions: Annotated[Path, typer.Argument(help="The Parquet file of `chajong predict`.")],
+    sample: Annotated[Path, typer.Option(help="The competition's sample_submission.csv.")],
+    out: Annotated[Path, typer.Option(help="The CSV to write.")] = Path("submission.csv"),
+    floor_unseen: Annotated[
+        float | None,
+        typer.Option(help="Probability for each class of the sample that the model never saw."),
+    ] = None,
+    unreadable: Annotated[
+        Literal["refuse", "uniform"],
+        typer.Option(help="What to do about photos without a prediction."),
+    ] = "refuse",
+) -> None:
+    """Write a submission that the competition accepts, or say why it cannot be."""
+    from chajong.predictions import Predictions
+    from chajong.submission import make_submission, validate_submission, write_submission
+
+    made = make_submission(
+        Predictions.load(predictions),
+        sample,
+        floor_unseen=floor_unseen,
+        fallback=None if unreadable == "refuse" else unreadable,
+    )
+    write_submission(made, out)
+    validate_submission(out, sample)
+    for note in made.notes:
+        print(note)
+    print(f"{out}: {made.table.height:,} rows, {made.table.width - 1:,} classes, checked")
+
+
+@recipes_app.callback(invoke_without_command=True)
+def recipes(context: typer.Context) -> None:
+    """List the named recipes, or show one."""
+    if context.invoked_subcommand is not None:
+        return
+    from chajong.recipes import RECIPES
+
+    for name, recipe in RECIPES.items():
+        print(f"{name:<26} {recipe.about}")
+
+
+@recipes_app.command("show")
+def show_recipe(
+    name: Annotated[str, typer.Argument(help="A named recipe, or a YAML file.")],
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")
+    ] = None,
+) -> None:
+    """Print a whole recipe as YAML."""
+    from chajong.recipes import load_recipe
+
+    print(load_recipe(name, changes or []).to_yaml(), end="")

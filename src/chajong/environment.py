@@ -1,0 +1,106 @@
+"""What a run ran on, for the record."""
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("chajong", "torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "polars")
+
+
+def describe_environment() -> dict[str, Any]:
+    """Describe this machine and what is installed on it.
+
+    Returns:
+        Plain values: versions, cores, memory, the commit and fingerprint of the code.
+    """
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": num_cores(),
+        "memory_gib": round(memory_bytes() / 2**30, 1),
+        "packages": {name: package_version(name) for name in _PACKAGES},
+        "code": code_fingerprint(),
+        "commit": _commit(),
+        "command": sys.argv,
+    }
+
+
+def num_cores() -> int:
+    """Count the cores that this process may use.
+
+    Returns:
+        1 or more.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def memory_bytes() -> int:
+    """Tell the memory of this machine.
+
+    Returns:
+        Bytes.
+    """
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def package_version(name: str) -> str | None:
+    """Tell which version of a package is installed.
+
+    Args:
+        name: The package.
+
+    Returns:
+        Its version; none where it is missing.
+    """
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def code_fingerprint() -> str:
+    """Name this package by the content of its source files.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _commit() -> str | None:
+    here = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

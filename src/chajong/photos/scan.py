@@ -1,0 +1,237 @@
+"""The scan: every photo is read once, in parallel, and measured on a small grey copy of it.
+
+Shapes: n photos.
+"""
+
+import hashlib
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from PIL import Image
+
+from chajong.errors import ResourceError
+from chajong.files import write_table
+from chajong.photos.decode import Photo, Unreadable, decode
+from chajong.photos.duplicates import THUMB_PX
+from chajong.progress import Progress
+
+SCAN_VERSION = 1
+"""Goes up whenever a photo would be measured differently, so that old memories are not used."""
+
+MAX_FILE_BYTES = 512 * 2**20
+"""A larger file is not read: the largest photo that is opened has 360 MB, uncompressed."""
+
+_GREY_PX = 2 * THUMB_PX
+_CHUNK = 32
+_LIT_FROM, _WHITE_FROM = 80, 250  # grey levels
+_COLOURED_FROM = 12  # levels between a pixel's channels; JPEG gives grey photos a few
+
+_FACTS = ("size_bytes", "sha256", "width_px", "height_px", "format", "reason")
+_MEASURES = ("notes", "contrast", "lit_share", "white_share", "colour_share", "sharpness")
+_COLUMNS = pl.Schema(
+    {
+        "path": pl.String(),
+        "size_bytes": pl.Int64(),
+        "mtime_ns": pl.Int64(),
+        "sha256": pl.String(),
+        "width_px": pl.Int64(),
+        "height_px": pl.Int64(),
+        "format": pl.String(),
+        "reason": pl.String(),
+        "notes": pl.List(pl.String),
+        "contrast": pl.Float32(),
+        "lit_share": pl.Float32(),
+        "white_share": pl.Float32(),
+        "colour_share": pl.Float32(),
+        "sharpness": pl.Float32(),
+        "thumb": pl.Binary(),
+    }
+)
+
+_Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the scan found.
+
+    Attributes:
+        table: n rows of `size_bytes`, `sha256`, `width_px`, `height_px` (upright), `format`,
+            `reason` (why it is not readable, else null). What is not known is null.
+        measures: n rows of `notes` (of the decoder) and, of the grey copy with levels 0 to 255,
+            `contrast` (standard deviation), `lit_share`, `white_share` and `colour_share` (of the
+            pixels that are not dark, are white, have some colour) and `sharpness` (power of the
+            finest octave by that of the next). Null where the photo is not readable.
+        thumbs: (n, 48, 48) grey thumbnails; zeros where the photo is not readable.
+    """
+
+    table: pl.DataFrame
+    measures: pl.DataFrame
+    thumbs: NDArray[np.uint8]
+
+
+def scan(paths: Sequence[Path], memory: Path) -> Scan:
+    """Read and measure photos, those that changed since last time.
+
+    Args:
+        paths: n files; they need not exist.
+        memory: A Parquet file of what earlier scans found, by path, size and time of change. It
+            is brought up to date, also when the scan is broken off.
+
+    Returns:
+        A row for every path, in their order.
+    """
+    known = _remembered(memory)
+    stamps = [_stamp(path) for path in paths]
+    missing = [i for i, stamp in enumerate(stamps) if stamp is None or stamp not in known]
+    rows: list[_Row | None] = [known.get(stamp) if stamp else None for stamp in stamps]
+    try:
+        if missing:
+            _read_missing(paths, missing, rows)
+    finally:  # what was read before an error or Ctrl-C is not lost
+        done = [row for row in rows if row is not None]
+        if missing:
+            _remember(memory, done)
+    table = pl.DataFrame(done, schema=_COLUMNS)
+    return Scan(table.select(_FACTS), table.select(_MEASURES), _thumbs(table["thumb"]))
+
+
+def _read_missing(paths: Sequence[Path], missing: list[int], rows: list[_Row | None]) -> None:
+    # Fill in the rows that are missing.
+    chunks = [missing[at : at + _CHUNK] for at in range(0, len(missing), _CHUNK)]
+    progress = Progress("reading photos", len(missing))
+    with progress, ThreadPoolExecutor(_num_threads()) as threads:
+        waiting = [threads.submit(_measure, [paths[i] for i in chunk]) for chunk in chunks]
+        try:
+            for chunk, future in zip(chunks, waiting, strict=True):
+                for place, row in zip(chunk, future.result(), strict=True):
+                    rows[place] = row
+                progress.advance(len(chunk))
+        finally:  # Ctrl-C should not wait for all of them
+            threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _num_threads() -> int:
+    if hasattr(os, "sched_getaffinity"):  # what a container or taskset leaves of the machine
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _stamp(path: Path) -> tuple[str, int, int] | None:
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return str(path), info.st_size, info.st_mtime_ns
+
+
+def _remembered(memory: Path) -> dict[tuple[str, int, int], _Row]:
+    table = pl.DataFrame(schema=_COLUMNS)
+    if memory.is_file():
+        # A memory that is damaged or of another version is no loss: photos are read again.
+        with suppress(OSError, pl.exceptions.PolarsError):
+            found = pl.read_parquet(memory)
+            if found.schema == _COLUMNS:
+                table = found
+    return {
+        (row["path"], row["size_bytes"], row["mtime_ns"]): row
+        for row in table.iter_rows(named=True)
+    }
+
+
+def _remember(memory: Path, rows: list[_Row]) -> None:
+    # What could not even be read may well be there next time.
+    table = pl.DataFrame([row for row in rows if row["sha256"] is not None], schema=_COLUMNS)
+    try:
+        write_table(memory, table)
+    except ResourceError as error:  # a pity, but no reason to lose the scan
+        print(f"The next scan has to read all photos again. {error}", file=sys.stderr)
+
+
+def _measure(paths: Sequence[Path]) -> list[_Row]:
+    greys = np.zeros((len(paths), _GREY_PX, _GREY_PX), np.uint8)
+    rows = [_read(path, grey) for path, grey in zip(paths, greys, strict=True)]
+    measures = _measures(greys)
+    thumbs = _halved(greys)
+    for i, row in enumerate(rows):
+        if row["reason"] is None:
+            row.update({name: float(values[i]) for name, values in measures.items()})
+            row["thumb"] = thumbs[i].tobytes()
+    return rows
+
+
+def _read(path: Path, grey: NDArray[np.uint8]) -> _Row:
+    # Read one photo into its row, and a small grey copy of it into `grey`.
+    row: _Row = dict.fromkeys(_COLUMNS)
+    row["path"] = str(path)
+    try:
+        info = path.stat()
+        if not stat.S_ISREG(info.st_mode):  # reading a pipe would never end
+            raise Unreadable("a folder" if stat.S_ISDIR(info.st_mode) else "not a regular file")
+        if info.st_size > MAX_FILE_BYTES:
+            raise Unreadable(f"a file of {info.st_size / 2**20:,.0f} MB; at most 512 MB are read")
+        data = path.read_bytes()
+        row["size_bytes"], row["mtime_ns"] = info.st_size, info.st_mtime_ns
+        row["sha256"] = hashlib.sha256(data).hexdigest()
+        photo = decode(data, at_least_px=_GREY_PX)
+    except FileNotFoundError:
+        row["reason"] = "missing: there is no such file"
+    except OSError as error:
+        row["reason"] = f"could not be read: {error.strerror or error}"
+    except Unreadable as error:
+        row["reason"] = error.reason
+    else:
+        row["width_px"], row["height_px"] = photo.width_px, photo.height_px
+        row["format"], row["notes"] = photo.format, list(photo.notes)
+        row["colour_share"] = _colour_share(photo)
+        small = Image.fromarray(photo.pixels).convert("L")
+        grey[:] = np.asarray(small.resize((_GREY_PX, _GREY_PX), Image.Resampling.BOX))
+    return row
+
+
+def _colour_share(photo: Photo) -> float:
+    red, green, blue = photo.pixels[::4, ::4].transpose(2, 0, 1)
+    most = np.maximum(np.maximum(red, green), blue)
+    least = np.minimum(np.minimum(red, green), blue)
+    return float((most - least >= _COLOURED_FROM).mean())
+
+
+def _measures(greys: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    fine = _detail(greys.astype(np.float32))
+    coarse = _detail(_halved(greys).astype(np.float32))
+    return {
+        "contrast": greys.std(axis=(1, 2), dtype=np.float32),
+        "lit_share": (greys >= _LIT_FROM).mean(axis=(1, 2), dtype=np.float32),
+        "white_share": (greys >= _WHITE_FROM).mean(axis=(1, 2), dtype=np.float32),
+        "sharpness": fine / (coarse + 0.5),
+    }
+
+
+def _detail(photos: NDArray[np.float32]) -> NDArray[np.float32]:
+    # (n,) power of what a 3 x 3 mean takes away.
+    rows = photos[:, :-2] + photos[:, 1:-1] + photos[:, 2:]
+    mean = (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / 9
+    away = photos[:, 1:-1, 1:-1] - mean
+    power: NDArray[np.float32] = np.einsum("nij,nij->n", away, away) / away[0].size
+    return power
+
+
+def _halved(greys: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    rows = greys[:, ::2].astype(np.uint16) + greys[:, 1::2]
+    return ((rows[:, :, ::2] + rows[:, :, 1::2] + 2) // 4).astype(np.uint8)
+
+
+def _thumbs(column: pl.Series) -> NDArray[np.uint8]:
+    nothing = bytes(THUMB_PX * THUMB_PX)
+    joined = b"".join(thumb or nothing for thumb in column.to_list())
+    return np.frombuffer(joined, np.uint8).reshape(-1, THUMB_PX, THUMB_PX)

@@ -1,0 +1,208 @@
+"""The contact sheet: one picture of what the audit found, to be looked at.
+
+Duplicates come as panels of photos side by side, red where their labels differ; every other kind
+of issue as a row of its worst photos.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from PIL import Image, ImageDraw, ImageOps
+
+from chajong.files import replacing
+from chajong.manifest import Manifest
+from chajong.photos.decode import Unreadable, decode
+from chajong.photos.lettering import Lettering
+
+_TILE_PX = (208, 144)
+_CAPTION_PX, _GAP_PX, _MARGIN_PX = 42, 18, 32
+_COLUMNS = 6
+_CELL_PX = (_TILE_PX[0] + _GAP_PX, _TILE_PX[1] + _CAPTION_PX + _GAP_PX)
+_WIDTH_PX = 2 * _MARGIN_PX + _COLUMNS * _CELL_PX[0] - _GAP_PX
+_HEADING_PX, _TITLE_PX = 52, 84
+_MOST_GROUPS = 40
+
+_PAPER, _INK, _FAINT, _EMPTY = "#ffffff", "#1c2430", "#6b7684", "#eceff3"
+_RED, _AMBER, _CALM = "#d23c3c", "#d9982b", "#c3ccd6"
+
+_HEADINGS = {
+    "unreadable": "Not readable",
+    "small_class": "Classes with few different photos",
+    "wrong_suffix": "Another format than the name says",
+    "animated": "Animated",
+    "cmyk": "CMYK",
+    "exif_rotated": "Turned upright by EXIF",
+    "tiny": "Tiny",
+    "huge": "Huge",
+    "odd_aspect": "Very long or tall",
+    "dark": "Dark",
+    "over_exposed": "Over-exposed",
+    "blurred": "Blurred",
+    "grey": "Without colour",
+    "low_information": "Next to nothing to see",
+}
+_HIGH_IS_WORSE = ("huge", "odd_aspect", "over_exposed")
+_SAME = ("exact_duplicate", "near_duplicate")
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """One photo with two lines under it."""
+
+    path: Path
+    title: str
+    note: str
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """Photos that belong side by side, in a frame of a colour where there is one."""
+
+    tiles: tuple[_Tile, ...]
+    frame: str | None = None
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A heading, what it says beside it, and panels under it."""
+
+    heading: str
+    remark: str
+    panels: tuple[_Panel, ...]
+
+    def places(self) -> list[tuple[int, int]]:
+        # The column and row of each panel; a panel is not broken over two rows.
+        placed: list[tuple[int, int]] = []
+        column, row = 0, 0
+        for panel in self.panels:
+            if column + len(panel.tiles) > _COLUMNS:
+                column, row = 0, row + 1
+            placed.append((column, row))
+            column += len(panel.tiles)
+        return placed
+
+    def height_px(self) -> int:
+        return _HEADING_PX + (self.places()[-1][1] + 1) * _CELL_PX[1] + _GAP_PX
+
+
+def contact_sheet(manifest: Manifest, out: Path) -> Path:
+    """Draw the photos of each kind of issue and of each group of duplicates.
+
+    Args:
+        manifest: What the audit found.
+        out: The picture to make or replace; a PNG if it is named so, else a JPEG.
+
+    Returns:
+        The same path.
+
+    Raises:
+        ResourceError: If it cannot be written.
+    """  # noqa: DOC502 raised by `replacing`
+    sections = [*_duplicates(manifest), *_issues(manifest)]
+    height = _TITLE_PX + sum(section.height_px() for section in sections) + _MARGIN_PX
+    sheet = Image.new("RGB", (_WIDTH_PX, height), _PAPER)
+    pen, letters = ImageDraw.Draw(sheet), Lettering()
+    num_concerned = manifest.issues["id"].n_unique()
+    letters.write(pen, (_MARGIN_PX, 26), "What the audit found", 26, _INK)
+    told = f"{num_concerned:,} of {manifest.table.height:,} photos have something to look at"
+    letters.write(pen, (_WIDTH_PX - _MARGIN_PX, 34), told, 15, _FAINT, anchor="ra")
+    top = _TITLE_PX
+    for section in sections:
+        _draw_section(sheet, pen, letters, section, top)
+        top += section.height_px()
+    with replacing(out) as temporary:
+        sheet.save(temporary, "PNG" if out.suffix.lower() == ".png" else "JPEG", quality=88)
+    return out
+
+
+def _duplicates(manifest: Manifest) -> Iterator[_Section]:
+    # One section, a panel for each group of photos that are the same.
+    kinds = manifest.issues.group_by("id").agg(kinds=pl.col("issue"))
+    photos = manifest.table.join(kinds, on="id", maintain_order="left")
+    same = photos.filter(pl.col("kinds").list.set_intersection(list(_SAME)).list.len() > 0)
+    groups = same.partition_by("group", maintain_order=True)
+    if not groups:
+        return
+    ranked = sorted(groups, key=lambda group: (_RED, _AMBER, _CALM).index(_frame(group)))
+    panels = [_Panel(_tiles(manifest, group), _frame(group)) for group in ranked[:_MOST_GROUPS]]
+    remark = f"{same.height:,} photos in {len(groups):,} groups"
+    remark += f"{_not_shown(len(groups), len(panels))}; red: labels differ, amber: train and test"
+    yield _Section("Duplicates", remark, tuple(panels))
+
+
+def _frame(group: pl.DataFrame) -> str:
+    found = set(group["kinds"].explode().to_list())
+    if "duplicate_other_label" in found:
+        return _RED
+    return _AMBER if "duplicate_train_test" in found else _CALM
+
+
+def _tiles(manifest: Manifest, group: pl.DataFrame) -> tuple[_Tile, ...]:
+    return tuple(
+        _Tile(manifest.path_of(path), label or "test photo", _name(id_))
+        for id_, path, label in group.head(_COLUMNS).select("id", "path", "label").iter_rows()
+    )
+
+
+def _issues(manifest: Manifest) -> Iterator[_Section]:
+    # A section for each other kind of issue, with its worst photos.
+    for issue, heading in _HEADINGS.items():
+        found = manifest.issues.filter(pl.col("issue") == issue)
+        if not found.height:
+            continue
+        worst = found.sort("score", "id", descending=[issue in _HIGH_IS_WORSE, False])
+        photos = worst.head(_COLUMNS).join(manifest.table, on="id", maintain_order="left")
+        tiles = [
+            _Panel((_Tile(manifest.path_of(path), detail, _name(id_)),))
+            for id_, path, detail in photos.select("id", "path", "detail").iter_rows()
+        ]
+        remark = f"{found.height:,} photos{_not_shown(found.height, len(tiles))}"
+        yield _Section(heading, remark, tuple(tiles))
+
+
+def _not_shown(num: int, num_shown: int) -> str:
+    return f", {num_shown} shown" if num > num_shown else ""
+
+
+def _name(id_: str) -> str:
+    return id_.rsplit("/", 1)[-1]
+
+
+def _draw_section(
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, letters: Lettering, section: _Section, top: int
+) -> None:
+    letters.write(pen, (_MARGIN_PX, top + 12), section.heading, 19, _INK)
+    letters.write(pen, (_WIDTH_PX - _MARGIN_PX, top + 16), section.remark, 14, _FAINT, anchor="ra")
+    for panel, (column, row) in zip(section.panels, section.places(), strict=True):
+        left = _MARGIN_PX + column * _CELL_PX[0]
+        upper = top + _HEADING_PX + row * _CELL_PX[1]
+        if panel.frame is not None:
+            right = left + len(panel.tiles) * _CELL_PX[0] - _GAP_PX
+            box = (left - 6, upper - 6, right + 5, upper + _TILE_PX[1] + _CAPTION_PX + 1)
+            pen.rounded_rectangle(box, radius=8, outline=panel.frame, width=2)
+        for number, tile in enumerate(panel.tiles):
+            _draw_tile(sheet, pen, letters, tile, (left + number * _CELL_PX[0], upper))
+
+
+def _draw_tile(
+    sheet: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    letters: Lettering,
+    tile: _Tile,
+    corner: tuple[int, int],
+) -> None:
+    left, top = corner
+    width, height = _TILE_PX
+    pen.rectangle((left, top, left + width - 1, top + height - 1), fill=_EMPTY)
+    try:
+        pixels = decode(tile.path.read_bytes(), at_least_px=height).pixels
+    except (OSError, Unreadable):
+        letters.write(pen, (left + width // 2, top + height // 2), "×", 40, _CALM, anchor="mm")
+    else:
+        photo = ImageOps.contain(Image.fromarray(pixels), _TILE_PX)
+        sheet.paste(photo, (left + (width - photo.width) // 2, top + (height - photo.height) // 2))
+    for line, (text, size, ink) in enumerate(((tile.title, 14, _INK), (tile.note, 12, _FAINT))):
+        place = (left + 1, top + height + 3 + 18 * line)
+        letters.write(pen, place, letters.fitting(text, size, width - 2), size, ink)

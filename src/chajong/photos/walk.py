@@ -1,0 +1,162 @@
+"""Names of files: walking folders in a fixed order, and finding a listed name on disk.
+
+Names are compared in NFC and files opened by the name that is on disk, because macOS unpacks
+Korean names as NFD. Hidden files (`.x`, the `._x` of macOS) and `__MACOSX` are passed over.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from chajong.errors import DataError
+from chajong.labels import nfc
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+def is_photo(name: str) -> bool:
+    """Say whether a file name is that of a photo.
+
+    Args:
+        name: A file name or path.
+
+    Returns:
+        Whether its suffix, in any case, is one of `PHOTO_SUFFIXES`.
+    """
+    return name.lower().endswith(PHOTO_SUFFIXES)
+
+
+def folders(folder: Path) -> list[str]:
+    """List the folders in a folder that may hold photos.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        Their names as on disk, sorted.
+    """
+    return [entry.name for entry in _entries(str(folder)) if entry.is_dir()]
+
+
+def photos_in(folder: Path) -> Iterator[Path]:
+    """Walk a folder and all folders in it, links to folders too.
+
+    Args:
+        folder: Where to begin.
+
+    Yields:
+        Every photo, spelled as on disk; the order does not hang on the file system.
+
+    Raises:
+        DataError: If a link leads back to a folder it lies in, or a folder may not be read.
+    """
+    start = os.path.realpath(folder)
+    waiting: list[tuple[str, tuple[str, ...]]] = [(str(folder), (start,))]
+    while waiting:
+        path, above = waiting.pop()
+        for entry in _entries(path):
+            if not entry.is_dir():
+                if is_photo(entry.name):
+                    yield Path(entry.path)
+                continue
+            linked = entry.is_symlink()
+            real = os.path.realpath(entry.path) if linked else f"{above[-1]}/{entry.name}"
+            if real in above:
+                raise DataError(
+                    f"The link {entry.path} leads back to {real}, which it lies in, so there"
+                    " would be photos without end. Remove the link."
+                )
+            waiting.append((entry.path, (*above, real)))
+
+
+def _entries(folder: str) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as found:
+            entries = [e for e in found if not e.name.startswith(".") and e.name != "__MACOSX"]
+    except OSError as error:
+        raise DataError(
+            f"The folder {folder} could not be read: {error.strerror}. Change its permissions,"
+            " or leave it out."
+        ) from error
+    for entry in entries:
+        check_utf8(entry.path)
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def check_utf8(path: str) -> None:
+    """Refuse a name whose letters cannot be known.
+
+    Args:
+        path: A path as Python spells it.
+
+    Raises:
+        DataError: If the bytes on disk are not UTF-8.
+    """
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"The file name {os.fsencode(path)!r} is not UTF-8. Unpack the archive again with"
+            " its own encoding (Korean Windows: unzip -O cp949), or rename the file."
+        ) from error
+
+
+class Names:
+    """Finds what a table lists below one folder, whatever Unicode form the disk has.
+
+    Args:
+        root: The folder that relative paths count from and that no path may leave.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        # `resolve` follows links; a table may spell the folder in either way.
+        self._roots = (os.path.normpath(root.absolute()), str(root.resolve()))
+        self._listed: dict[str, dict[str, str]] = {}
+
+    def inside(self, listed: str) -> str | None:
+        """Say where a listed path lies below the root; links are not followed.
+
+        Args:
+            listed: A path as the table spells it, relative to the root or absolute.
+
+        Returns:
+            The path from the root, with slashes and no dots; None if it leaves the root.
+        """
+        if "\0" in listed:
+            return None
+        full = os.path.normpath(os.path.join(self._roots[0], listed))  # noqa: PTH118
+        for root in self._roots:
+            if full.startswith(root.rstrip("/") + "/"):
+                return full[len(root.rstrip("/")) + 1 :]
+        return None
+
+    def on_disk(self, relative: str) -> Path:
+        """Spell a path as it is on disk.
+
+        Args:
+            relative: A path from the root.
+
+        Returns:
+            The file with that name, whatever its Unicode form; the path unchanged where there
+            is none.
+        """
+        path = self.root / relative
+        if os.path.lexists(path):
+            return path
+        folder = str(self.root)
+        for name in Path(relative).parts:
+            spelled = self._names(folder).get(nfc(name))
+            if spelled is None:
+                return path
+            folder = f"{folder}/{spelled}"
+        return Path(folder)
+
+    def _names(self, folder: str) -> dict[str, str]:
+        if folder not in self._listed:
+            try:
+                names = sorted(path.name for path in Path(folder).iterdir())
+            except OSError:
+                names = []
+            self._listed[folder] = {nfc(name): name for name in names}
+        return self._listed[folder]

@@ -1,0 +1,209 @@
+"""The named recipes: the ladder of the team that we started from, and our own."""
+
+import os
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from chajong.errors import RecipeError
+from chajong.recipe import (
+    AdamW,
+    AutoContrast,
+    ColorJitter,
+    Constant,
+    Cosine,
+    Crop,
+    Data,
+    Ema,
+    Flip,
+    Focal,
+    Folds,
+    GaussianBlur,
+    Grow,
+    Infer,
+    Mix,
+    Model,
+    OneCycle,
+    RandAugment,
+    RandomErasing,
+    Recipe,
+    Rotation,
+    Train,
+    TrivialAugment,
+    VerticalFlip,
+)
+from chajong.recipe_file import (
+    make_recipe,
+    override,
+    override_path,
+    parse_set,
+    read_recipe_file,
+)
+from chajong.wording import did_you_mean
+
+_CONVNEXT = "convnextv2_base.fcmae_ft_in22k_in1k_384"
+
+
+def _ladder() -> tuple[Recipe, ...]:
+    # Each rung is a small step from the one below.
+    first = Recipe(
+        name="resnet50-tv",
+        about="torchvision's ResNet50 with cross-entropy at a constant rate: the first rung",
+        model=Model(backbone="torchvision/resnet50"),
+        data=Data(size_px=224),
+        augment=(
+            Crop(scale=(0.8, 1.0)),
+            Flip(p=0.5),
+            VerticalFlip(p=0.3),
+            Rotation(degrees=15),
+            TrivialAugment(),
+            RandAugment(),
+            ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
+            AutoContrast(),
+            GaussianBlur(kernel_px=3),
+            RandomErasing(p=0.25),
+        ),
+        optim=AdamW(lr=1e-4, weight_decay=0.05),
+        schedule=Constant(),
+        train=Train(epochs=100, batch_size=64, head_only=0.1, patience=10, seed=42),
+        folds=Folds(num_folds=5, trained=(0,)),
+        infer=Infer(views=("plain", "flip")),
+    )
+    resnet = _step(first, "resnet50", "timm's ResNet50", model=Model(backbone="resnet50"))
+    convnext = _step(resnet, "convnext", "ConvNeXt V2 base", model=Model(backbone=_CONVNEXT))
+    focal = _step(
+        convnext,
+        "convnext-focal",
+        "ConvNeXt V2 base, focal loss, cosine schedule",
+        loss=Focal(gamma=2.0, alpha="inverse_frequency"),
+        schedule=Cosine(warmup_epochs=3),
+    )
+    ema = _step(
+        focal,
+        "convnext-focal-ema",
+        "the same with an average of the weights",
+        train=focal.train.model_copy(update={"ema": Ema(decay=0.999)}),
+    )
+    mixup = _step(ema, "convnext-focal-ema-mixup", "the same with mixup", mix=Mix(mixup=0.4))
+    kfold = _step(
+        ema,
+        "convnext-focal-ema-kfold",
+        "EMA without mixup, five folds, their mean: the last rung",
+        folds=Folds(num_folds=5),
+    )
+    return first, resnet, convnext, focal, ema, mixup, kfold
+
+
+def _step(below: Recipe, name: str, about: str, **parts: Any) -> Recipe:
+    return below.model_copy(update={"name": name, "about": about, **parts})
+
+
+def _cars_fast() -> Recipe:
+    return Recipe(
+        name="cars-fast",
+        about="our best for two CPU cores and a quarter of an hour",
+        model=Model(backbone="mobilenetv2_100", frozen_stages=3),
+        data=Data(size_px=128, grow=(Grow(after=0.65, size_px=160),), eval_px=192),
+        augment=(
+            Crop(scale=(0.35, 1.0)),
+            Flip(),
+            Rotation(degrees=8),
+            ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
+        ),
+        mix=Mix(cutmix=1.0, p=0.4, until=0.85),
+        optim=AdamW(lr=2e-3, weight_decay=0.05),
+        schedule=OneCycle(),
+        train=Train(epochs=18, batch_size=64, keep="last"),
+    )
+
+
+def _demo() -> Recipe:
+    return Recipe(
+        name="demo",
+        about="a small network from scratch, for the demo photos",
+        model=Model(backbone="resnet10t", weights="none"),
+        data=Data(size_px=96, eval_px=112),
+        augment=(Crop(scale=(0.6, 1.0)), Flip(), ColorJitter()),
+        optim=AdamW(lr=3e-3, weight_decay=0.05),
+        schedule=OneCycle(),
+        train=Train(epochs=20, batch_size=32, keep="last"),
+        folds=Folds(num_folds=3),
+    )
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {recipe.name: recipe for recipe in (*_ladder(), _cars_fast(), _demo())}
+)
+
+
+def named_recipe(name: str) -> Recipe:
+    """Get a named recipe.
+
+    Args:
+        name: One of `RECIPES`.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        RecipeError: If no recipe has that name.
+    """
+    if name in RECIPES:
+        return RECIPES[name]
+    raise RecipeError(
+        f"No recipe is named {name!r}{did_you_mean(name, RECIPES)}. There are: "
+        f"{', '.join(RECIPES)}; or give a YAML file (its name ends in .yaml or .yml)."
+    )
+
+
+def load_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
+    """Get a recipe by name or from a YAML file, with changes.
+
+    Args:
+        name_or_file: One of `RECIPES`, or a path that ends in `.yaml` or `.yml`.
+        changes: Each `dotted.key=value`, the value in YAML.
+
+    Returns:
+        The checked recipe.
+
+    Raises:
+        RecipeError: If the name is unknown or anything in it is not allowed; all at once.
+    """  # noqa: DOC502 raised by what it calls
+    values = _values_of(name_or_file, ())
+    # A new kind first: it drops the values of the old one, but none that are given with it.
+    parsed = sorted(map(parse_set, changes), key=lambda change: change[0][-1] != "kind")
+    for path, value in parsed:
+        values = override_path(values, path, value)
+    return make_recipe(values)
+
+
+def _values_of(name_or_file: str, below: tuple[Path, ...]) -> dict[str, Any]:
+    # `below` are the files that extend this one, by way of each other.
+    if not _is_file_name(name_or_file):
+        return named_recipe(name_or_file).model_dump(mode="json")
+    path = Path(name_or_file)
+    values = read_recipe_file(path)
+    real = Path(os.path.realpath(path))
+    if real in below:
+        chain = " extends ".join(map(str, (*below, real)))
+        raise RecipeError(f"Recipe files cannot extend themselves: {chain}.")
+    base = values.pop("extends", None)
+    own = {"name": unicodedata.normalize("NFC", path.stem), **values}
+    if base is None:
+        return own
+    if not isinstance(base, str):
+        raise RecipeError(
+            f"'extends' in {path} must be the name of a recipe or a YAML file. Got {base!r}."
+        )
+    if _is_file_name(base):
+        base = str(path.parent / base)
+    try:
+        return override(_values_of(base, (*below, real)), own)
+    except RecipeError as error:
+        raise RecipeError(f"{error}\nIt is extended by {path}.") from error
+
+
+def _is_file_name(text: str) -> bool:
+    return text.lower().endswith((".yaml", ".yml"))

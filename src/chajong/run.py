@@ -1,0 +1,362 @@
+"""A run: the folder that holds everything about one training."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from chajong.errors import RecipeError, RunError
+from chajong.files import fingerprint, locked, make_folder, write_json, write_text
+from chajong.labels import Labels
+from chajong.manifest import Manifest
+from chajong.progress import duration
+from chajong.recipe import Recipe
+from chajong.recipe_file import differences, make_recipe, read_recipe_file
+from chajong.recipes import RECIPES
+from chajong.score import Score
+from chajong.split import Split
+
+_FORMAT = 1
+_RECORD, _RECIPE, _LABELS, _SPLIT = "run.json", "recipe.yaml", "labels.json", "split.parquet"
+
+
+class Record(BaseModel):
+    """The facts of a run that are known when it starts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = _FORMAT
+    recipe: str
+    recipe_fingerprint: str
+    data: str
+    data_fingerprint: str
+    num_photos: int
+    models: tuple[str, ...]
+    weights: str
+    licence: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    created: str
+    environment: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: its folder holds the recipe, the data's and the code's fingerprints, the
+    weights, what was measured and what was predicted.
+
+    Attributes:
+        folder: Where all of it lies.
+        recipe: How it is trained.
+        labels: Its classes.
+        record: The facts known when it started.
+    """
+
+    folder: Path
+    recipe: Recipe
+    labels: Labels
+    record: Record
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models to train: numbers of folds, or `all`."""
+        return self.record.models
+
+    @property
+    def done(self) -> tuple[str, ...]:
+        """The models that are trained."""
+        return tuple(name for name in self.models if self.is_done(name))
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the run by its recipe and data."""
+        return fingerprint(self.record.recipe_fingerprint, self.record.data_fingerprint)
+
+    @property
+    def predictions_path(self) -> Path:
+        """The out-of-fold table of all folds."""
+        return self.folder / "oof.parquet"
+
+    @property
+    def score_path(self) -> Path:
+        """The score of the out-of-fold table."""
+        return self.folder / "score.json"
+
+    def model_folder(self, name: str) -> Path:
+        """Tell where a model's files lie.
+
+        Args:
+            name: Number of a fold, or `all`.
+
+        Returns:
+            Its folder.
+        """
+        return self.folder / (f"fold-{name}" if name != "all" else "all")
+
+    def is_done(self, name: str) -> bool:
+        """Tell whether a model is trained.
+
+        Args:
+            name: Number of a fold, or `all`.
+
+        Returns:
+            Whether its last file is there.
+        """
+        return (self.model_folder(name) / "done.json").exists()
+
+    def history(self, name: str) -> list[dict[str, Any]]:
+        """Read what was measured during a training.
+
+        Args:
+            name: Number of a fold, or `all`.
+
+        Returns:
+            An entry an epoch; none before the first is over.
+        """
+        path = self.model_folder(name) / "history.json"
+        return list(_read_json(path)) if path.exists() else []
+
+    def manifest(self) -> Manifest:
+        """Read the photos that the run is trained on.
+
+        Returns:
+            The manifest as it was at the start.
+        """
+        return Manifest.load(self.folder)
+
+    def split(self) -> Split:
+        """Read the folds.
+
+        Returns:
+            The split.
+        """
+        return Split.load(self.folder / _SPLIT)
+
+    def score(self) -> dict[str, Any] | None:
+        """Read the score.
+
+        Returns:
+            The out-of-fold score; none before all folds are trained.
+        """
+        return dict(_read_json(self.score_path)) if self.score_path.exists() else None
+
+    def seconds(self) -> float:
+        """Add up the training time of the models that are trained.
+
+        Returns:
+            Seconds.
+        """
+        done = (_read_json(self.model_folder(name) / "done.json") for name in self.done)
+        return float(sum(facts["seconds"] for facts in done))
+
+    def status(self) -> str:
+        """Say how far the training is.
+
+        Returns:
+            `done`, or how many models are.
+        """
+        done, models = len(self.done), len(self.models)
+        return "done" if done == models else f"{done} of {models} models"
+
+    def row(self) -> tuple[str, ...]:
+        """Give the run as a row of a table.
+
+        Returns:
+            Name, status, log loss, top-1, time, start, and how the recipe differs from its name's.
+        """
+        score = self.score() or {}
+        figures = [f"{score[key]['value']:.4f}" if score else "" for key in ("log_loss", "top1")]
+        base = RECIPES.get(self.recipe.name)
+        unlike = differences(base, self.recipe) if base is not None else {}
+        changes = ", ".join(f"{path}={value}" for path, (_, value) in unlike.items())
+        started = self.record.created[:16].replace("T", " ")
+        name = self.folder.name
+        return (name, self.status(), *figures, duration(self.seconds()), started, changes)
+
+    def summary(self) -> list[str]:
+        """Say what has become of the run, for a terminal.
+
+        Returns:
+            Lines.
+        """
+        lines = [f"run        {self.folder} ({self.status()})"]
+        if self.score_path.exists():
+            lines += [f"{line}" for line in Score.from_dict(self.score() or {}).lines()]
+            lines.append(f"table      {self.predictions_path}")
+        lines.append(f"next       chajong predict {self.folder} PHOTOS")
+        return lines
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from training the same run.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            RunError: If one is training it now.
+        """
+        with locked(self.folder / ".lock", wait=False) as held:
+            if not held:
+                raise RunError(
+                    f"Another process is training {self.folder} now. Wait for it, or give this "
+                    "training a folder of its own with --out."
+                )
+            yield
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        recipe: Recipe,
+        manifest: Manifest,
+        split: Split | None,
+        facts: Record,
+    ) -> "Run":
+        """Make a run's folder, or go on with the one that is there.
+
+        Args:
+            folder: The folder.
+            recipe: How to train.
+            manifest: The photos.
+            split: The folds; none for a model of all photos.
+            facts: What is known at the start.
+
+        Returns:
+            The run.
+
+        Raises:
+            RunError: If the folder holds something else, such as a run of another recipe or data.
+        """
+        if (folder / _RECORD).exists():
+            return cls.load(folder)._going_on_with(recipe, facts)
+        strangers = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+        if any(not name.startswith(".") for name in strangers) and not _half_made(folder):
+            raise RunError(
+                f"{folder} is not empty and holds no run ({', '.join(sorted(strangers)[:3])}). "
+                "Choose another folder with --out."
+            )
+        make_folder(folder)
+        write_text(folder / _RECIPE, recipe.to_yaml())
+        manifest.save(folder)
+        if split is not None:
+            split.save(folder / _SPLIT)
+        # Last: with it the run exists.
+        write_text(folder / _RECORD, facts.model_dump_json(indent=2) + "\n")
+        return cls(folder, recipe, manifest.labels, facts)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Run":
+        """Open a run's folder.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            The run.
+
+        Raises:
+            RunError: If it is no run, damaged, or made by a newer version.
+        """
+        if not (folder / _RECORD).is_file():
+            raise RunError(
+                f"{folder} is no run: it has no {_RECORD}. List the runs with: chajong runs"
+            )
+        values = _read_json(folder / _RECORD)
+        made = values.get("format") if isinstance(values, dict) else None
+        if not isinstance(made, int) or made > _FORMAT:
+            raise RunError(
+                f"{folder} was made by a newer version (format {made}; this one reads up to "
+                f"{_FORMAT}). Update chajong."
+            )
+        try:
+            record = Record.model_validate(values)
+            recipe = make_recipe(read_recipe_file(folder / _RECIPE))
+        except (ValidationError, RecipeError) as error:
+            raise RunError(f"The run {folder} is damaged: {error}") from error
+        if recipe.fingerprint != record.recipe_fingerprint:
+            raise RunError(
+                f"{folder / _RECIPE} was changed after the run started. Restore it, or train "
+                "with the changed recipe in another folder (--recipe FILE --out DIR)."
+            )
+        return cls(folder, recipe, Labels.load(folder / _LABELS), record)
+
+    def _going_on_with(self, recipe: Recipe, facts: Record) -> "Run":
+        unlike = differences(self.recipe, recipe)
+        unlike.pop("name", None)
+        if unlike:
+            said = ", ".join(f"{k} was {a!r} and is now {b!r}" for k, (a, b) in unlike.items())
+            raise RunError(
+                f"{self.folder} holds a run of another recipe: {said}. Choose another folder "
+                "with --out."
+            )
+        if facts.data_fingerprint != self.record.data_fingerprint:
+            raise RunError(
+                f"{self.folder} holds a run of other data: {self.record.num_photos} photos of "
+                f"{self.record.data} then, {facts.num_photos} of {facts.data} now (or their "
+                "labels, contents or groups differ). Choose another folder with --out."
+            )
+        if ("all" in self.models) != ("all" in facts.models):
+            raise RunError(
+                f"{self.folder} holds a run of {', '.join(self.models)}. A model of all photos "
+                "and models of folds are different runs: choose another folder with --out."
+            )
+        return self
+
+
+def list_runs(folder: Path) -> list[Run]:
+    """Find the runs in a folder, the newest first; damaged ones are left out.
+
+    Args:
+        folder: Such as `runs`.
+
+    Returns:
+        The runs.
+    """
+    runs: list[Run] = []
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if (path / _RECORD).exists():
+                try:
+                    runs.append(Run.load(path))
+                except RunError:
+                    continue
+    return sorted(runs, key=lambda run: run.record.created, reverse=True)
+
+
+def now() -> str:
+    """Tell the time for a record.
+
+    Returns:
+        ISO 8601 with the offset, to the second.
+    """
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def finish_model(folder: Path, facts: dict[str, Any], history: Sequence[dict[str, Any]]) -> None:
+    """Mark a model as trained.
+
+    Args:
+        folder: The model's folder, its other files written.
+        facts: What to keep about the training.
+        history: An entry an epoch.
+    """
+    write_json(folder / "history.json", list(history))
+    write_json(folder / "done.json", {"finished": now(), **facts})
+
+
+def _half_made(folder: Path) -> bool:
+    # A process killed while it made the folder leaves the recipe, but no record yet.
+    return (folder / _RECIPE).exists()
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}. Restore it or train anew.") from error

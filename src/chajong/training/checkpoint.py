@@ -1,0 +1,99 @@
+"""Where an unfinished training stands: enough to go on as if nothing had happened."""
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from chajong.errors import RunError
+from chajong.files import replacing
+
+if TYPE_CHECKING:
+    from chajong.training.fit import Fit
+
+
+@dataclass
+class Checkpoint:
+    """The place in a training.
+
+    Every batch and all that is drawn for it follow from the place alone, so no generator's state
+    is kept.
+
+    Args:
+        epoch: Epochs done.
+        step: Batches of the next epoch done.
+        updates: Steps of the optimiser done.
+        loss_sum: Sum of the losses of this epoch's batches.
+        best_value: Best validation log loss so far.
+        best_epoch: Its epoch, from 1; 0 before any.
+        best: Weights of that epoch, where the recipe keeps them.
+        stopped_early: Whether patience has run out.
+        history: What was measured, an entry an epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    updates: int = 0
+    loss_sum: float = 0.0
+    best_value: float = float("inf")
+    best_epoch: int = 0
+    best: dict[str, dict[str, Tensor]] | None = None
+    stopped_early: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self, path: Path, fit: "Fit") -> None:
+        """Write the place and everything that changes during training, atomically.
+
+        Args:
+            path: The file.
+            fit: The training.
+        """
+        gradients = {
+            name: parameter.grad
+            for name, parameter in fit.network.named_parameters()
+            if parameter.grad is not None
+        }
+        state = {
+            "at": {f.name: getattr(self, f.name) for f in fields(self)},
+            "weights": fit.states(),
+            "optimiser": fit.optimiser.state_dict(),
+            "scaler": fit.scaler.state_dict(),
+            # Batches that were accumulated but not yet applied.
+            "gradients": gradients,
+        }
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(state, file)
+
+    @staticmethod
+    def restore(path: Path, fit: "Fit") -> "Checkpoint":
+        """Put a training back to where it stood.
+
+        Args:
+            path: The file; where it is missing, training starts at the beginning.
+            fit: The training, changed in place.
+
+        Returns:
+            The place.
+
+        Raises:
+            RunError: If the file is damaged or of another network.
+        """
+        if not path.exists():
+            return Checkpoint()
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            fit.load_states(state["weights"])
+            fit.optimiser.load_state_dict(state["optimiser"])
+            fit.scaler.load_state_dict(state["scaler"])
+            for name, parameter in fit.network.named_parameters():
+                gradient = state["gradients"].get(name)
+                parameter.grad = None if gradient is None else gradient.to(parameter.device)
+            return Checkpoint(**state["at"])
+        except Exception as error:  # damage shows in dozens of ways
+            reason = next(iter(str(error).splitlines()), "")[:200]
+            raise RunError(
+                f"The checkpoint {path} cannot be used: {reason} ({type(error).__name__}). "
+                "Delete it to train this fold anew."
+            ) from error

@@ -1,0 +1,402 @@
+"""The one training loop."""
+
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.nn import functional
+
+from chajong import metrics
+from chajong.errors import TrainingError
+from chajong.progress import Interrupted, Progress, duration
+from chajong.recipe import Recipe
+from chajong.training.augment import augment, normalise
+from chajong.training.checkpoint import Checkpoint
+from chajong.training.draws import Draws
+from chajong.training.infer import Eye, infer_rows
+from chajong.training.loader import Batches, Examples
+from chajong.training.losses import make_loss
+from chajong.training.mix import mix
+from chajong.training.optim import (
+    choose_what_learns,
+    make_optimiser,
+    set_learning_rate,
+    set_training_mode,
+)
+from chajong.training.precision import autocast, choose_precision
+from chajong.training.world import World
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What one model learns from, and what it is checked on.
+
+    Args:
+        name: Number of the fold, or `all`.
+        train: The training photos.
+        validation: The photos left out, or none.
+        num_classes: Outputs of the network.
+        canonical: Each class's first equal class `(c,)`.
+        folder: Where the model's files go.
+    """
+
+    name: str
+    train: Examples
+    validation: Examples | None
+    num_classes: int
+    canonical: NDArray[np.intp]
+    folder: Path
+
+    @property
+    def number(self) -> int:
+        """Number of the fold; a number of its own for `all`."""
+        return 1000 if self.name == "all" else int(self.name)
+
+
+class Fit:
+    """Trains one network on one fold; goes on where an earlier process stopped.
+
+    Args:
+        recipe: How.
+        fold: On what.
+        network: With its first weights, on the CPU.
+        mean: Of the photos the weights were trained on.
+        std: Likewise.
+        world: This process's place among those that train together.
+        checkpoint_s: Seconds between two checkpoints within an epoch.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        fold: Fold,
+        network: nn.Module,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        world: World,
+        checkpoint_s: float = 60.0,
+    ) -> None:
+        world.check_batch(recipe.train.batch_size)
+        self.recipe, self.fold, self.world = recipe, fold, world
+        self.checkpoint_s = checkpoint_s
+        self.mean, self.std = mean, std
+        self.precision = choose_precision(recipe.train.precision, world.device)
+        network = world.synchronise(network).to(world.device)
+        self.network: nn.Module = network.to(memory_format=torch.channels_last)
+        self.optimiser = make_optimiser(self.network, recipe.optim)
+        self.scaler = torch.amp.GradScaler(world.device.type, enabled=self.precision == "fp16")
+        ema = recipe.train.ema
+        self.ema: ModelEmaV3 | None = None
+        if ema is not None:
+            self.ema = ModelEmaV3(self.network, decay=ema.decay, use_warmup=ema.warmup)
+        self.batches = Batches(
+            fold.train, recipe.train.batch_size, (recipe.train.seed, fold.number), world
+        )
+        counts = np.bincount(fold.train.targets, minlength=fold.num_classes)
+        self.loss = make_loss(recipe.loss, torch.from_numpy(counts).to(world.device))
+        self.at = Checkpoint()
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The file that holds where an unfinished training stands."""
+        return self.fold.folder / "checkpoint.pt"
+
+    @property
+    def head_only_epochs(self) -> int:
+        """Epochs at the start in which only the head learns."""
+        return round(self.recipe.train.head_only * self.recipe.train.epochs)
+
+    def run(self) -> list[dict[str, Any]]:
+        """Train to the end.
+
+        Returns:
+            What was measured, an entry an epoch.
+
+        Raises:
+            Interrupted: If the user stopped it, after a checkpoint was written.
+            TrainingError: If the loss is not finite, before it reaches the weights.
+        """  # noqa: DOC502 raised by _epoch
+        self.at = Checkpoint.restore(self.checkpoint_path, self)
+        epochs, total = self.recipe.train.epochs, self.recipe.train.epochs * self.batches.num_steps
+        done = (self.at.epoch * self.batches.num_steps + self.at.step) * self.batches.rows
+        title = f"fold {self.fold.name}"
+        with (
+            asked_to_stop() as stop,
+            Progress(title, total * self.batches.rows, quiet=not self.world.leads) as progress,
+        ):
+            progress.skip(done)
+            while self.at.epoch < epochs and not self.at.stopped_early:
+                self._epoch(progress, stop)
+                self._heed(stop)
+        if self.recipe.train.keep == "best" and self.at.best is not None:
+            self.load_states(self.at.best)
+        return self.at.history
+
+    def eye(self, averaged: bool) -> Eye:
+        """Give the network as an evaluator.
+
+        Args:
+            averaged: Whether with the average of the weights, where the recipe has one.
+
+        Returns:
+            The evaluator.
+        """
+        network = self.ema.module if averaged and self.ema is not None else self.network
+        return Eye(network, self.world.device, self.precision, self.mean, self.std)
+
+    def states(self) -> dict[str, dict[str, Tensor]]:
+        """Give the weights: raw, and averaged where the recipe has an average.
+
+        Returns:
+            State dictionaries by `raw` and `ema`.
+        """
+        states = {"raw": self.network.state_dict()}
+        if self.ema is not None:
+            states["ema"] = self.ema.module.state_dict()
+        return states
+
+    def load_states(self, states: dict[str, dict[str, Tensor]]) -> None:
+        self.network.load_state_dict(states["raw"])
+        if self.ema is not None:
+            self.ema.module.load_state_dict(states["ema"])
+
+    def _epoch(self, progress: Progress, stop: "Stop") -> None:
+        epoch, recipe = self.at.epoch, self.recipe
+        head_only = epoch < self.head_only_epochs
+        choose_what_learns(self.network, head_only, recipe.model.frozen_stages)
+        model = self.world.wrap(self.network)
+        size_px = recipe.data.training_px(epoch / recipe.train.epochs)
+        feed = self.batches.epoch(epoch, self.at.step)
+        begin = saved = time.perf_counter()
+        first = self.at.step
+        for step, photos, targets in feed:
+            loss = self._step(model, step, photos, targets, size_px)
+            self.at.loss_sum += loss
+            self.at.step = step + 1
+            progress.advance(self.batches.rows, f"epoch {epoch + 1}, loss {loss:.3f}")
+            self._heed(stop)
+            if time.perf_counter() - saved > self.checkpoint_s:
+                self._save()
+                saved = time.perf_counter()
+        took = time.perf_counter() - begin
+        num_photos = (self.batches.num_steps - first) * self.batches.rows
+        entry: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "size_px": size_px,
+            "lr": self.optimiser.param_groups[-1]["lr"],
+            "loss": self.at.loss_sum / self.batches.num_steps,
+            "photos_per_s": num_photos / max(took, 1e-9),
+            "waiting_share": feed.waited_s / max(took, 1e-9),
+            "seconds": took,
+        }
+        self._finish_epoch({**entry, **self._validate()}, head_only, progress)
+
+    def _finish_epoch(self, entry: dict[str, Any], head_only: bool, progress: Progress) -> None:
+        self.at.history.append(entry)
+        self.at.epoch, self.at.step, self.at.loss_sum = self.at.epoch + 1, 0, 0.0
+        value = entry.get("log_loss")
+        if value is not None and value < self.at.best_value:
+            self.at.best_value, self.at.best_epoch = value, entry["epoch"]
+            if self.recipe.train.keep == "best":
+                self.at.best = {
+                    kind: {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+                    for kind, state in self.states().items()
+                }
+        # Patience starts with the whole network: the head alone, or a young average, prove little.
+        since = max(self.at.best_epoch, self.head_only_epochs)
+        patience = self.recipe.train.patience
+        if patience is not None and value is not None and not head_only:
+            self.at.stopped_early = entry["epoch"] - since >= patience
+        progress.note(_line(self.fold.name, entry, self.recipe.train.epochs))
+        self._save()
+
+    def _step(
+        self, model: nn.Module, step: int, photos: Tensor, targets: Tensor, size_px: int
+    ) -> float:
+        at, schedule = self.at, self.recipe.schedule
+        when = at.epoch + step / self.batches.num_steps
+        epochs = self.recipe.train.epochs
+        lr = set_learning_rate(self.optimiser, self.recipe.optim, schedule, when, epochs)
+        x, soft = self.see(step, photos, targets, size_px)
+        value = self.learn(model, step, x, soft)
+        if not np.isfinite(value):
+            raise TrainingError(
+                f"The loss of fold {self.fold.name} became {value} in epoch {at.epoch + 1}, step "
+                f"{step + 1}, at learning rate {lr:.2g}. The step was not taken. Lower optim.lr, "
+                "set optim.clip_norm=1, or use train.precision=fp32; then train anew."
+            )
+        if self._ends_group(step):
+            self.update()
+        return value
+
+    def see(
+        self, step: int, photos: Tensor, targets: Tensor, size_px: int
+    ) -> tuple[Tensor, Tensor]:
+        """Turn cached photos into what the network learns from: augmented, mixed, normalised.
+
+        Args:
+            step: Number within the epoch.
+            photos: uint8 `(n, s, s, 3)`.
+            targets: Classes `(n,)`.
+            size_px: Side h of a training photo.
+
+        Returns:
+            Photos `(n, 3, h, h)` and target probabilities `(n, c)`.
+        """
+        recipe, at, rows = self.recipe, self.at, self.batches.rows
+        key = (recipe.train.seed, self.fold.number, at.epoch, step)
+        draws = Draws(key, rows, self.world.share(rows), self.world.device)
+        x = normalise(augment(photos, recipe.augment, size_px, draws), self.mean, self.std)
+        soft = functional.one_hot(targets, self.fold.num_classes).float()
+        if at.epoch < recipe.mix.until * recipe.train.epochs:
+            x, soft = mix(x, soft, recipe.mix, draws)
+        # The network's own chance (dropout) must not depend on what was drawn before, either.
+        torch.manual_seed(int(np.random.default_rng([*key, self.world.rank]).integers(2**31)))
+        return x.contiguous(memory_format=torch.channels_last), soft
+
+    def learn(self, model: nn.Module, step: int, x: Tensor, soft: Tensor) -> float:
+        """Compute the loss of a batch and add its gradients.
+
+        Args:
+            model: The network, wrapped where several processes train.
+            step: Number within the epoch.
+            x: Photos `(n, 3, h, h)`.
+            soft: Target probabilities `(n, c)`.
+
+        Returns:
+            The loss, over all processes.
+        """
+        accumulate, num_steps = self.recipe.optim.accumulate, self.batches.num_steps
+        # A group at the end of an epoch may be shorter; it is a mean all the same.
+        group = min(accumulate, num_steps - step // accumulate * accumulate)
+        with autocast(self.world.device, self.precision):
+            logits = model(x)
+        loss = self.loss(logits, soft)
+        scaled: Any = self.scaler.scale(loss / group)
+        scaled.backward()
+        # Asked after the backward pass is under way, so that a GPU does not wait for it.
+        return self.world.mean(loss.detach())
+
+    def _ends_group(self, step: int) -> bool:
+        return (step + 1) % self.recipe.optim.accumulate == 0 or step + 1 == self.batches.num_steps
+
+    def update(self) -> None:
+        """Change the weights by the gradients that have come together."""
+        clip_norm = self.recipe.optim.clip_norm
+        if clip_norm is not None:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.network.parameters(), clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad()
+        self.at.updates += 1
+        if self.ema is not None:
+            self.ema.update(self.network, self.at.updates)
+
+    def _validate(self) -> dict[str, float]:
+        if self.fold.validation is None:
+            return {}
+        found: dict[str, float] = {}
+        for kind in self.states():
+            log_probs = self.look(self.fold.validation, ("plain",), averaged=kind == "ema")
+            if not np.isfinite(log_probs).all():
+                raise TrainingError(
+                    f"The network of fold {self.fold.name} answers with numbers that are not "
+                    f"finite after epoch {self.at.epoch + 1}. Lower optim.lr, set "
+                    "optim.clip_norm=1, or use train.precision=fp32; then train anew."
+                )
+            probs = np.exp(log_probs[:, 0].astype(np.float64))
+            truth = self.fold.validation.targets
+            outcomes = metrics.outcomes(probs, truth, self.fold.canonical)
+            found[f"log_loss_{kind}"] = float(outcomes.losses.mean())
+            found[f"top1_{kind}"] = float((outcomes.top == outcomes.truth).mean())
+        set_training_mode(self.network)
+        used = self.recipe.infer.weights if self.ema is not None else "raw"
+        return {"log_loss": found[f"log_loss_{used}"], "top1": found[f"top1_{used}"], **found}
+
+    def look(self, photos: Examples, views: Sequence[str], averaged: bool) -> NDArray[np.float32]:
+        """Look at cached photos with the weights as they are.
+
+        Args:
+            photos: Which photos, n of them.
+            views: Names of the views, v of them.
+            averaged: Whether with the average of the weights, where the recipe has one.
+
+        Returns:
+            Log-probabilities `(n, v, c)`, on every process.
+        """
+        # Each process looks at every size-th photo; every photo is looked at once.
+        mine = slice(self.world.rank, None, self.world.size)
+        part = infer_rows(self.eye(averaged), photos.pixels, photos.rows[mine], views)
+        whole = np.empty((len(photos), len(views), self.fold.num_classes), np.float32)
+        for rank, rows in enumerate(self.world.gather(part)):
+            if len(rows):
+                whole[rank :: self.world.size] = rows
+        return whole
+
+    def _heed(self, stop: "Stop") -> None:
+        if self.world.any(stop.asked):
+            self._save()
+            raise Interrupted(
+                f"stopped in fold {self.fold.name} after {self.at.epoch} of "
+                f"{self.recipe.train.epochs} epochs and {self.at.step} steps; nothing is lost. "
+                "The same command goes on from here."
+            )
+
+    def _save(self) -> None:
+        if self.world.leads:
+            self.at.save(self.checkpoint_path, self)
+
+
+class Stop:
+    """Whether the user has asked to stop."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Stop]:
+    """Turn Ctrl-C and a polite kill into a question that the loop answers after its step.
+
+    A second Ctrl-C stops at once.
+
+    Yields:
+        Whether the user has asked.
+    """
+    stop = Stop()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        # torchrun follows a Ctrl-C with a polite kill of its own: that is no second Ctrl-C.
+        if stop.asked and number == signal.SIGINT:
+            signal.default_int_handler(number, frame)
+        stop.asked = True
+
+    try:
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread, where signals do not arrive
+        before = {}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _line(fold: str, entry: dict[str, Any], epochs: int) -> str:
+    parts = [f"fold {fold}  epoch {entry['epoch']}/{epochs}", f"loss {entry['loss']:.3f}"]
+    if "log_loss" in entry:
+        parts.append(f"validation {entry['log_loss']:.3f} (top-1 {entry['top1']:.3f})")
+    parts.append(f"{entry['photos_per_s']:.0f} photos/s at {entry['size_px']} px")
+    parts.append(f"waiting for data {entry['waiting_share']:.1%}")
+    return "  ".join([*parts, duration(entry["seconds"])])

@@ -1,0 +1,150 @@
+"""From photos and a network to log-probabilities, view by view.
+
+Shapes: n photos, v views, c classes, s side.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from chajong.progress import Progress
+from chajong.training.augment import normalise, to_float
+from chajong.training.precision import autocast
+
+View = Callable[[Tensor], Tensor]
+_BATCH = 64
+
+
+def plain(x: Tensor) -> Tensor:
+    """Leave the photos as they are.
+
+    Args:
+        x: `(n, 3, s, s)`.
+
+    Returns:
+        The same tensor.
+    """
+    return x
+
+
+def flip(x: Tensor) -> Tensor:
+    """Swap left and right.
+
+    Args:
+        x: `(n, 3, s, s)`.
+
+    Returns:
+        The same shape.
+    """
+    return x.flip(3)
+
+
+VIEWS: Mapping[str, View] = MappingProxyType({view.__name__: view for view in (plain, flip)})
+
+
+@dataclass(frozen=True)
+class Eye:
+    """A network with all that it takes to look at photos as it was trained to.
+
+    Args:
+        network: Its weights loaded.
+        device: Where it is.
+        precision: `fp32`, `bf16` or `fp16`.
+        mean: Of each channel.
+        std: Of each channel.
+    """
+
+    network: nn.Module
+    device: torch.device
+    precision: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def prepare(self, photos: Tensor) -> Tensor:
+        """Apply the evaluation transform's second half: numbers that the network takes.
+
+        Args:
+            photos: uint8 `(n, s, s, 3)`.
+
+        Returns:
+            float32 `(n, 3, s, s)`, normalised.
+        """
+        return normalise(to_float(photos.to(self.device)), self.mean, self.std)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Compute in the chosen precision.
+
+        Returns:
+            A context.
+        """
+        return autocast(self.device, self.precision)
+
+    @torch.inference_mode()
+    def look(self, photos: Tensor, views: Sequence[str]) -> NDArray[np.float32]:
+        """Compute log-probabilities of a batch.
+
+        Args:
+            photos: uint8 `(n, s, s, 3)`.
+            views: Names of `VIEWS`.
+
+        Returns:
+            `(n, v, c)`.
+        """
+        self.network.eval()
+        x = self.prepare(photos)
+        with self.autocast():
+            logits = [self.network(VIEWS[view](x)).float() for view in views]
+        return torch.stack(logits, dim=1).log_softmax(dim=2).cpu().numpy()
+
+
+def infer_rows(
+    eye: Eye,
+    pixels: NDArray[np.uint8],
+    rows: NDArray[np.intp],
+    views: Sequence[str],
+    title: str | None = None,
+) -> NDArray[np.float32]:
+    """Look at cached photos.
+
+    Args:
+        eye: Who looks.
+        pixels: The cache `(m, s, s, 3)`.
+        rows: Which photos `(n,)`.
+        views: Names of `VIEWS`.
+        title: What to show as progress; nothing if none.
+
+    Returns:
+        `(n, v, c)`.
+    """
+    parts: list[NDArray[np.float32]] = []
+    starts = range(0, len(rows), _BATCH)
+    for start in shown(starts, title, len(rows)):
+        photos = torch.from_numpy(pixels[rows[start : start + _BATCH]])
+        parts.append(eye.look(photos, views))
+    return np.concatenate(parts) if parts else np.zeros((0, len(views), 0), np.float32)
+
+
+def shown(starts: Iterable[int], title: str | None, total: int) -> Iterator[int]:
+    """Show the progress of a loop over batches.
+
+    Args:
+        starts: First row of each batch.
+        title: What to show; nothing if none.
+        total: Rows in all.
+
+    Yields:
+        The starts.
+    """
+    if title is None:
+        yield from starts
+        return
+    with Progress(title, total) as progress:
+        for start in starts:
+            yield start
+            progress.advance(min(_BATCH, total - start))

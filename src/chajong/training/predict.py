@@ -1,0 +1,102 @@
+"""From photos and a finished run to predictions."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from chajong.errors import RunError
+from chajong.photos.layout import find_unlabelled
+from chajong.photos.stream import Read, read_photos
+from chajong.predictions import Predictions
+from chajong.progress import Progress
+from chajong.run import Run
+from chajong.training.allocator import keep_large_blocks
+from chajong.training.infer import Eye
+from chajong.training.precision import choose_precision
+from chajong.training.train import evaluation_preprocess
+from chajong.training.weights import empty_network, load_weights
+from chajong.training.world import pick_device
+
+_BATCH = 64
+
+
+def predict(run: Run, photos: Path, device: torch.device | None = None) -> Predictions:
+    """Predict photos with all trained models of a run, and take the mean of their probabilities.
+
+    Args:
+        run: The run.
+        photos: A folder, a table of paths, a photo, or a DACON folder (its test photos).
+        device: Where to compute; a GPU where there is one, if none.
+
+    Returns:
+        A row for every photo, in the order of the photos, with a truthful status.
+
+    Raises:
+        RunError: If no model of the run is trained yet.
+        DataError: If there are no photos.
+    """  # noqa: DOC502 DataError raised by find_unlabelled
+    if not run.done:
+        raise RunError(
+            f"No model of {run.folder} is trained yet. Train it with the command in its run.json."
+        )
+    keep_large_blocks()
+    refs = find_unlabelled(photos)
+    eyes = [_open_eye(run, name, device or pick_device()) for name in run.done]
+    views = run.recipe.infer.views
+    log_probs = np.full((len(refs), len(views), len(run.labels.names)), np.nan, np.float32)
+    statuses: list[str] = []
+    with Progress(f"predicting with {len(eyes)} model(s)", len(refs)) as progress:
+        for batch in _batches(read_photos(refs, evaluation_preprocess(run.recipe))):
+            start = len(statuses)
+            statuses += [read.status for read in batch]
+            good = np.array([start + i for i, read in enumerate(batch) if read.pixels is not None])
+            if len(good):
+                pixels = [read.pixels for read in batch if read.pixels is not None]
+                log_probs[good] = _look(eyes, np.stack(pixels), views)
+            progress.advance(len(batch))
+    return Predictions(
+        ids=tuple(ref.id for ref in refs),
+        statuses=tuple(statuses),
+        classes=run.labels.names,
+        views=views,
+        log_probs=log_probs,
+        kind="test",
+        run=run.fingerprint,
+    )
+
+
+def _open_eye(run: Run, name: str, device: torch.device) -> Eye:
+    network = empty_network(run.recipe.model, len(run.labels.names))
+    kind = run.recipe.infer.weights if run.recipe.train.ema is not None else "raw"
+    load_weights(network, run.model_folder(name) / f"weights.{kind}.safetensors")
+    return Eye(
+        network.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
+        device,
+        choose_precision("auto", device),
+        run.record.mean,
+        run.record.std,
+    )
+
+
+def _batches(reads: Iterator[Read]) -> Iterator[list[Read]]:
+    batch: list[Read] = []
+    for read in reads:
+        batch.append(read)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _look(
+    eyes: Sequence[Eye], pixels: NDArray[np.uint8], views: Sequence[str]
+) -> NDArray[np.float32]:
+    photos = torch.from_numpy(pixels)
+    each = np.stack([eye.look(photos, views) for eye in eyes]).astype(np.float64)
+    # The logarithm of the mean probability, without leaving log space.
+    mean: NDArray[np.float64] = np.logaddexp.reduce(each, axis=0) - np.log(len(eyes))
+    return mean.astype(np.float32)

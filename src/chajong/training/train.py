@@ -1,0 +1,277 @@
+"""From a folder of photos and a recipe to a finished run."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from chajong.environment import describe_environment
+from chajong.errors import RunError
+from chajong.files import fingerprint, write_json
+from chajong.manifest import Manifest
+from chajong.photos.audit import audit
+from chajong.photos.cache import Cache, build_cache, default_cache_folder
+from chajong.photos.layout import Layout
+from chajong.photos.preprocess import Preprocess
+from chajong.predictions import Predictions
+from chajong.progress import duration, say
+from chajong.recipe import Recipe
+from chajong.run import Record, Run, finish_model, now
+from chajong.score import score
+from chajong.split import Split, split
+from chajong.training.allocator import keep_large_blocks
+from chajong.training.fit import Fit, Fold
+from chajong.training.loader import Examples
+from chajong.training.weights import build_network, save_weights
+from chajong.training.world import World, join_world
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a training needs to know beside its recipe.
+
+    Args:
+        out: The run's folder; made from the recipe's name and the fingerprints if none.
+        fold: Number of the one fold to train, `all` for one model of all photos, or none for
+            every fold of the recipe.
+        layout: How the photos lie; found by itself if none.
+        cache_folder: Where resized photos are kept; the user's cache if none.
+        cache_limit_bytes: Most that the cache of this run may take, or none.
+        allow_noncommercial: Whether weights that may not be used commercially are fine.
+        device: Where to compute; a GPU where there is one, if none.
+        checkpoint_s: Seconds between two checkpoints within an epoch.
+    """
+
+    out: Path | None = None
+    fold: str | None = None
+    layout: Layout | None = None
+    cache_folder: Path | None = None
+    cache_limit_bytes: int | None = None
+    allow_noncommercial: bool = False
+    device: torch.device | None = None
+    checkpoint_s: float = 60.0
+
+
+def train(data: Path, recipe: Recipe, options: Options = Options()) -> Run | None:
+    """Train every model of a run that is not trained yet, then join and score what they predict.
+
+    Args:
+        data: The photos with their labels.
+        recipe: How to train.
+        options: The rest.
+
+    Returns:
+        The run; none on the processes that only help the first.
+
+    Raises:
+        ChajongError: If anything in the data, recipe, weights or folder cannot be used.
+        Interrupted: If the user stopped it; the same call goes on.
+    """  # noqa: DOC502 raised by what it calls
+    keep_large_blocks()
+    with join_world(options.device) as world:
+        if not world.leads:
+            world.wait()  # the first process makes what the others then find made
+        run, manifest, folds = _prepare(data, recipe, options, world)
+        if world.leads:
+            world.wait()
+        if not world.leads:
+            _train_models(run, manifest, folds, options, world)
+            return None
+        with run.alone():
+            _train_models(run, manifest, folds, options, world)
+        return run
+
+
+def _prepare(
+    data: Path, recipe: Recipe, options: Options, world: World
+) -> tuple[Run, Manifest, Split | None]:
+    models = _models(recipe, options.fold)
+    # Before any work: whether the weights can be had at all.
+    _, source = build_network(recipe.model, 2, options.allow_noncommercial)
+    manifest = audit(data, options.layout, options.cache_folder)
+    rows = manifest.trainable()
+    folds = (
+        None if models == ("all",) else split(manifest, recipe.folds.num_folds, recipe.folds.seed)
+    )
+    facts = Record(
+        recipe=recipe.name,
+        recipe_fingerprint=recipe.fingerprint,
+        data=str(data.resolve()),
+        data_fingerprint=manifest.fingerprint,
+        num_photos=len(rows),
+        models=models,
+        weights=source.name,
+        licence=source.licence,
+        mean=source.mean,
+        std=source.std,
+        created=now(),
+        environment={**describe_environment(), "device": _device_name(world.device)},
+    )
+    folder = options.out or Path("runs") / _folder_name(recipe, facts)
+    run = Run.start(folder, recipe, manifest, folds, facts) if world.leads else Run.load(folder)
+    if world.leads:
+        _introduce(run, manifest)
+    return run, manifest, folds
+
+
+def _models(recipe: Recipe, fold: str | None) -> tuple[str, ...]:
+    if fold == "all":
+        return ("all",)
+    names = tuple(str(number) for number in range(recipe.folds.num_folds))
+    if fold is not None and fold not in names:
+        raise RunError(
+            f"--fold must be a fold's number, {names[0]} to {names[-1]}, or 'all'. Got '{fold}'."
+        )
+    return tuple(str(number) for number in recipe.folds.to_train)
+
+
+def _folder_name(recipe: Recipe, facts: Record) -> str:
+    kind = "-all" if facts.models == ("all",) else ""
+    name = fingerprint(facts.recipe_fingerprint, facts.data_fingerprint)[:8]
+    return f"{recipe.name}{kind}-{name}"
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return f"cpu ({torch.get_num_threads()} threads)"
+
+
+def _introduce(run: Run, manifest: Manifest) -> None:
+    unreadable = manifest.table.filter(~pl.col("readable") & (pl.col("part") == "train")).height
+    left_out = f", {unreadable} unreadable left out" if unreadable else ""
+    record = run.record
+    say(f"{record.num_photos:,} photos of {len(run.labels.names)} classes{left_out}")
+    say(f"recipe {run.recipe.name} on {run.recipe.model.backbone}, {record.weights}")
+    if record.licence:
+        say(f"licence of the weights: {record.licence}")
+    say(f"run folder {run.folder}; device {record.environment['device']}")
+
+
+def _train_models(
+    run: Run, manifest: Manifest, folds: Split | None, options: Options, world: World
+) -> None:
+    asked = (options.fold,) if options.fold is not None else run.models
+    missing = [name for name in asked if not run.is_done(name)]
+    if missing:
+        cache = _cache(run, manifest, options)
+        for name in missing:
+            _train_model(run, _fold(run, name, manifest, folds, cache), manifest, world)
+            world.wait()
+    if folds is not None and world.leads:
+        _join(run, manifest)
+
+
+def _cache(run: Run, manifest: Manifest, options: Options) -> Cache:
+    rows = manifest.trainable()
+    files = {
+        sha256: manifest.path_of(path)
+        for sha256, path in zip(rows["sha256"], rows["path"], strict=True)
+    }
+    return build_cache(
+        files,
+        evaluation_preprocess(run.recipe),
+        (options.cache_folder or default_cache_folder()) / "photos",
+        options.cache_limit_bytes,
+    )
+
+
+def evaluation_preprocess(recipe: Recipe) -> Preprocess:
+    """Give the one way in which a recipe's models see a photo that is not augmented.
+
+    Args:
+        recipe: The recipe.
+
+    Returns:
+        The transform from bytes to pixels.
+    """
+    return Preprocess(recipe.data.evaluation_px, recipe.data.aspect)
+
+
+def _fold(run: Run, name: str, manifest: Manifest, folds: Split | None, cache: Cache) -> Fold:
+    rows = manifest.trainable()
+
+    def examples(chosen: pl.DataFrame) -> Examples:
+        places = np.array([cache.rows[sha256] for sha256 in chosen["sha256"]], dtype=np.intp)
+        return Examples(cache.pixels, places, run.labels.indices(chosen["label"].to_list()))
+
+    validation = None
+    train_rows = rows
+    if folds is not None:
+        held_out = rows["id"].is_in(_fold_ids(folds, name))
+        train_rows, validation = rows.filter(~held_out), examples(rows.filter(held_out))
+    return Fold(
+        name=name,
+        train=examples(train_rows),
+        validation=validation,
+        num_classes=len(run.labels.names),
+        canonical=run.labels.canonical,
+        folder=run.model_folder(name),
+    )
+
+
+def _fold_ids(folds: Split, name: str) -> list[str]:
+    return folds.table.filter(pl.col("fold") == int(name))["id"].to_list()
+
+
+def _train_model(run: Run, fold: Fold, manifest: Manifest, world: World) -> None:
+    begin = time.perf_counter()
+    torch.manual_seed(
+        int(np.random.default_rng([run.recipe.train.seed, fold.number]).integers(2**31))
+    )
+    network, _ = build_network(run.recipe.model, fold.num_classes, allow_noncommercial=True)
+    fit = Fit(run.recipe, fold, network, run.record.mean, run.record.std, world)
+    history = fit.run()
+    averaged = fit.ema is not None and run.recipe.infer.weights == "ema"
+    facts: dict[str, Any] = {
+        "seconds": sum(entry["seconds"] for entry in history),
+        "wall_s": time.perf_counter() - begin,
+        "epochs": len(history),
+        "best_epoch": fit.at.best_epoch,
+        "precision": fit.precision,
+        "processes": world.size,
+    }
+    if fold.validation is not None:
+        log_probs = fit.look(fold.validation, run.recipe.infer.views, averaged)
+        if world.leads:
+            _out_of_fold(run, fold, manifest, log_probs).save(fold.folder / "oof.parquet")
+    if world.leads:
+        for kind, state in fit.states().items():
+            save_weights(fold.folder / f"weights.{kind}.safetensors", state)
+        finish_model(fold.folder, facts, history)
+        fit.checkpoint_path.unlink(missing_ok=True)
+        say(f"fold {fold.name} is trained, {duration(facts['wall_s'])} in this process")
+
+
+def _out_of_fold(
+    run: Run, fold: Fold, manifest: Manifest, log_probs: np.ndarray[Any, np.dtype[np.float32]]
+) -> Predictions:
+    rows = manifest.trainable()
+    rows = rows.filter(rows["id"].is_in(_fold_ids(run.split(), fold.name)))
+    return Predictions(
+        ids=tuple(rows["id"]),
+        statuses=("ok",) * len(rows),
+        classes=run.labels.names,
+        views=run.recipe.infer.views,
+        log_probs=log_probs,
+        kind="oof",
+        run=run.fingerprint,
+        labels=tuple(rows["label"]),
+        folds=(int(fold.name),) * len(rows),
+    )
+
+
+def _join(run: Run, manifest: Manifest) -> None:
+    trained = [name for name in run.models if run.is_done(name)]
+    if len(trained) < len(run.models) or run.score_path.exists():
+        return
+    parts = [Predictions.load(run.model_folder(name) / "oof.parquet") for name in trained]
+    table = Predictions.merge_folds(parts)
+    table.save(run.predictions_path)
+    groups = dict(zip(manifest.table["id"], manifest.table["group"], strict=True))
+    found = score(table, table.truth(), run.labels.equal, groups)
+    write_json(run.score_path, found.as_dict())

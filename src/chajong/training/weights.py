@@ -1,0 +1,355 @@
+"""Where a network's first weights come from, and whether they may be used."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+
+import huggingface_hub.constants
+import safetensors.torch
+import timm
+import torch
+import torchvision
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from chajong.errors import RecipeError, WeightsError
+from chajong.files import replacing
+from chajong.recipe import Model
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_WAYS_OUT = (
+    "Ways out: give a local file (--set model.weights=FILE.safetensors), start from nothing "
+    "(--set model.weights=none), or run the same command where the hub can be reached and copy "
+    "its cache here."
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is known about a network's first weights.
+
+    Args:
+        name: Where they come from, for people.
+        licence: As their publisher states it; empty where there are no weights.
+        mean: Of the photos the weights were trained on, for each channel, in [0, 1].
+        std: Likewise.
+    """
+
+    name: str
+    licence: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @property
+    def is_noncommercial(self) -> bool:
+        """Whether the licence forbids commercial use."""
+        licence = self.licence.lower()
+        return "-nc" in licence or "noncommercial" in licence or "non-commercial" in licence
+
+
+def build_network(
+    model: Model, num_classes: int, allow_noncommercial: bool = False
+) -> tuple[nn.Module, Source]:
+    """Build a network with its first weights and a new head.
+
+    Args:
+        model: The recipe's model.
+        num_classes: Outputs of the new head.
+        allow_noncommercial: Whether weights that may not be used commercially are fine.
+
+    Returns:
+        The network on the CPU, and what is known about its weights.
+
+    Raises:
+        WeightsError: If the weights cannot be had, do not fit, or may not be used.
+    """  # noqa: DOC502 raised by what it calls
+    network = empty_network(model, num_classes)
+    if model.weights == "none":
+        return network, Source("none", "", *_expected_input(network))
+    if model.weights == "pretrained":
+        return _pretrained(model, num_classes, allow_noncommercial)
+    source = _load_file(network, Path(model.weights))
+    _check_licence(source, allow_noncommercial)
+    return network, source
+
+
+def empty_network(model: Model, num_classes: int) -> nn.Module:
+    """Build a network with random weights.
+
+    Args:
+        model: The recipe's model.
+        num_classes: Outputs of its head.
+
+    Returns:
+        The network on the CPU.
+
+    Raises:
+        RecipeError: If there is no such backbone or it does not know a setting.
+    """
+    return _create(model, num_classes, pretrained=False)
+
+
+def _create(model: Model, num_classes: int, pretrained: bool) -> nn.Module:
+    library, _, name = model.backbone.rpartition("/")
+    if library == "torchvision":
+        return _create_torchvision(model, name, num_classes, pretrained)
+    if not timm.is_model(model.backbone):
+        _refuse_backbone(model.backbone)
+    options = {"drop_rate": model.dropout, "drop_path_rate": model.drop_path}
+    chosen = {key: value for key, value in options.items() if value}
+    try:
+        network: nn.Module = timm.create_model(
+            model.backbone, pretrained=pretrained, num_classes=num_classes, **chosen
+        )
+    except TypeError as error:
+        raise RecipeError(
+            f"model.backbone '{model.backbone}' does not know one of {', '.join(chosen)}: {error}. "
+            "Set it to 0."
+        ) from error
+    return network
+
+
+def _create_torchvision(model: Model, name: str, num_classes: int, pretrained: bool) -> nn.Module:
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        _refuse_backbone(model.backbone)
+    if model.dropout or model.drop_path:
+        raise RecipeError(
+            "model.dropout and model.drop_path are for timm backbones; set both to 0. "
+            f"Got the backbone '{model.backbone}'."
+        )
+    network: nn.Module = torchvision.models.get_model(
+        name, weights="DEFAULT" if pretrained else None
+    )
+    head_name, head = [
+        (name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)
+    ][-1]
+    parent = network.get_submodule(head_name.rpartition(".")[0])
+    setattr(parent, head_name.rpartition(".")[2], nn.Linear(head.in_features, num_classes))
+    return network
+
+
+def _refuse_backbone(backbone: str) -> None:
+    word = backbone.rpartition("/")[2].split(".")[0].split("_")[0]
+    near = timm.list_models(f"*{word}*")[:5]
+    hint = f" Near it: {', '.join(near)}." if near else ""
+    raise RecipeError(
+        f"model.backbone must be a timm name or torchvision/NAME. Got '{backbone}'.{hint} "
+        "See timm.list_models()."
+    )
+
+
+def _pretrained(
+    model: Model, num_classes: int, allow_noncommercial: bool
+) -> tuple[nn.Module, Source]:
+    where = f"pretrained weights of '{model.backbone}'"
+    if model.backbone.startswith("torchvision/"):
+        source = Source(where, "as torchvision states (BSD-3-Clause code, ImageNet)", _MEAN, _STD)
+    else:
+        config = timm.get_pretrained_cfg(model.backbone)
+        if config is None or not config.has_weights:
+            raise WeightsError(f"There are no {where} in timm. {_WAYS_OUT}")
+        source = Source(where, config.license or "not stated", config.mean, config.std)
+    # The licence first: it can be told without the hub.
+    _check_licence(source, allow_noncommercial)
+    try:
+        with _quick_hub():
+            return _create(model, num_classes, pretrained=True), source
+    except RecipeError:
+        raise
+    except Exception as error:  # the hub's client has dozens of errors, and so has the network
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"The {where} cannot be downloaded: {reason[:200]} ({type(error).__name__}). "
+            f"{_WAYS_OUT}"
+        ) from error
+
+
+@contextmanager
+def _quick_hub() -> Iterator[None]:
+    # The hub's client retries for most of a minute where there is no network; its cache is enough.
+    hub = huggingface_hub.constants
+    asked = hub.HF_HUB_OFFLINE
+    hub.HF_HUB_OFFLINE = asked or not hub_is_reachable()
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE = asked
+
+
+def hub_is_reachable() -> bool:
+    """Tell whether pretrained weights can be downloaded.
+
+    Returns:
+        Whether the hub answers, or a proxy is set that may know it.
+    """
+    if os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
+        return True
+    parts = urlparse(huggingface_hub.constants.ENDPOINT)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    try:
+        socket.create_connection((parts.hostname or "", port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def _check_licence(source: Source, allow_noncommercial: bool) -> None:
+    if source.is_noncommercial and not allow_noncommercial:
+        raise WeightsError(
+            f"The {source.name} are licensed {source.licence}: not for commercial use. "
+            "Add --allow-noncommercial if that is fine for you (a competition, research), "
+            "or choose another backbone."
+        )
+
+
+def _load_file(network: nn.Module, path: Path) -> Source:
+    # The head of the file is for other classes, so it is dropped.
+    tensors = _read_tensors(path)
+    own = network.state_dict()
+    head = _head_names(network)
+    body = {name: value for name, value in own.items() if name not in head}
+    fitting = {
+        name: tensors[name].to(value.dtype)
+        for name, value in body.items()
+        if name in tensors and tensors[name].shape == value.shape
+    }
+    # Step counters of batch norm are no weights; some files leave them out.
+    missing = [
+        name for name in body if name not in fitting and not name.endswith("num_batches_tracked")
+    ]
+    if missing:
+        raise WeightsError(
+            f"model.weights {path} holds weights of another architecture: {len(missing)} of "
+            f"{len(body)} tensors are missing or of another shape, such as '{missing[0]}'. "
+            f"Choose the backbone that the file was made for{_said_architecture(path)}, or "
+            "another file."
+        )
+    network.load_state_dict({**own, **fitting})
+    return _describe_file(path, network)
+
+
+def _read_tensors(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise WeightsError(
+            f"model.weights must be 'pretrained', 'none' or a safetensors file. "
+            f"There is no file {path}."
+        )
+    try:
+        tensors: dict[str, Tensor] = safetensors.torch.load(path.read_bytes())
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"model.weights {path} is no safetensors file: {error}.") from error
+    return tensors
+
+
+def _facts(path: Path) -> dict[str, object]:
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return {}
+    try:
+        facts = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{beside} beside the weights is no JSON: {error}.") from error
+    return facts if isinstance(facts, dict) else {}
+
+
+def _said_architecture(path: Path) -> str:
+    name = _facts(path).get("architecture")
+    return f" ('{name}')" if name else ""
+
+
+def _describe_file(path: Path, network: nn.Module) -> Source:
+    facts = _facts(path)
+    mean, std = _expected_input(network)
+    licence = str(facts.get("license") or facts.get("licence") or facts.get("source") or "")
+    return Source(
+        f"weights in {path}",
+        licence or "not stated",
+        _three(path, "mean", facts.get("mean"), mean),
+        _three(path, "std", facts.get("std"), std),
+    )
+
+
+def _three(
+    path: Path, name: str, value: object, default: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    if value is None:
+        return default
+    if (
+        not isinstance(value, list)
+        or len(value) != 3
+        or not all(isinstance(x, int | float) and 0 <= x <= 1 for x in value)
+    ):
+        raise WeightsError(
+            f"'{name}' in {path.with_suffix('.json')} must be three numbers in [0, 1]. "
+            f"Got {value!r}."
+        )
+    return float(value[0]), float(value[1]), float(value[2])
+
+
+def _expected_input(
+    network: nn.Module,
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    config = getattr(network, "pretrained_cfg", None) or {}
+    mean, std = config.get("mean", _MEAN), config.get("std", _STD)
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
+
+
+def _head_names(network: nn.Module) -> set[str]:
+    return {name for name, _ in head_parameters(network)}
+
+
+def head_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """List the parameters of the last layer.
+
+    Args:
+        network: A network of `build_network`.
+
+    Returns:
+        Names and parameters.
+    """
+    get = getattr(network, "get_classifier", None)
+    if get is not None:
+        own = {id(parameter) for parameter in get().parameters()}
+    else:
+        linear = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+        own = {id(parameter) for parameter in linear.parameters()}
+    return [(name, p) for name, p in network.named_parameters() if id(p) in own]
+
+
+def save_weights(path: Path, network_state: Mapping[str, Tensor]) -> None:
+    """Write weights as safetensors, atomically.
+
+    Args:
+        path: The file.
+        network_state: Tensors by name.
+    """
+    flat = {name: value.detach().cpu().contiguous() for name, value in network_state.items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(safetensors.torch.save(flat))
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Read a run's weights into its network.
+
+    Args:
+        network: The network, changed in place.
+        path: The file that `save_weights` wrote.
+
+    Raises:
+        WeightsError: If the file is damaged or of another network.
+    """
+    tensors = _read_tensors(path)
+    own = network.state_dict()
+    unlike = [n for n in own if n not in tensors or tensors[n].shape != own[n].shape]
+    if unlike or len(own) != len(tensors):
+        raise WeightsError(
+            f"{path} does not hold the weights of this run's network: {len(unlike)} tensors are "
+            "missing or of another shape. Train the run again, or restore the file."
+        )
+    with torch.no_grad():
+        network.load_state_dict(dict(tensors))
