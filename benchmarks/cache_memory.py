@@ -74,7 +74,8 @@ def main() -> None:
             child = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE)
         took, before, peak, rows = map(float, child.stdout.split())
         peaks.append(peak)
-        print(f"{rows:8,.0f} photos: peak {peak:.0f} MB ({before:.0f} MB before), {took:.1f} s")
+        parts = f"{before:.0f} MB libraries and list of photos, {peak - before:.0f} MB the build"
+        print(f"{rows:8,.0f} photos: peak {peak:.0f} MB ({parts}), {took:.1f} s")
     print(f"peak memory of the last against the first: {peaks[-1] / peaks[0]:.2f}")
 
 

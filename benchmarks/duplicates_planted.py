@@ -244,8 +244,6 @@ def report_links(before: Manifest, after: Manifest, planted: dict[str, tuple[str
         links = [(id_, other) for id_ in copies for other in members[group_of[id_]] if other != id_]
         true = sum(source_group(id_) == source_group(other) for id_, other in links)
         exact = sum((id_, "exact_duplicate") in issues for id_ in copies)
-        if os.environ.get("SHOW"):
-            print([l for l in links if source_group(l[0]) != source_group(l[1])])
         precision = true / len(links) if links else float("nan")
         print(
             f"{kind:<28}{found / len(copies):>8.3f}{precision:>11.3f}{len(links):>7}"

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from chajong.photos.audit import audit
 from chajong.photos.demo import render_demo
+from chajong.photos.layout import find_unlabelled
 from chajong.photos.sheet import contact_sheet
 from chajong.predictions import Predictions
 from chajong.recipes import named_recipe
+from chajong.reporting.predictions_sheet import predictions_sheet
 from chajong.run import Run
 from chajong.score import read_truth, score
 from chajong.submission import (
@@ -42,7 +44,8 @@ def run_demo(out: Path) -> Iterator[str]:
     write_submission(make_submission(predictions, sample), submission)
     validate_submission(submission, sample)
     found = score(read_submission(submission), read_truth(truth))
-    picture = _draw(predictions, photos, read_truth(truth), out / "predictions.jpg")
+    paths = {ref.id: ref.path for ref in find_unlabelled(photos)}
+    picture = predictions_sheet(predictions, paths, read_truth(truth), out / "predictions.jpg")
     oof = run.score()
     yield "The whole chain ran on drawn photos."
     yield f"  photos         {photos} ({len(manifest.table):,} of {len(run.labels.names)} models)"

@@ -1,9 +1,9 @@
 """What this machine has, what is missing, and what to do about it."""
 
 import os
+import platform
 import tempfile
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 from chajong.environment import memory_bytes, num_cores, package_version
@@ -11,7 +11,7 @@ from chajong.errors import ChajongError
 from chajong.files import make_folder
 from chajong.photos.cache import default_cache_folder
 
-_NEEDED = ("numpy", "pillow", "simplejpeg", "polars", "pydantic", "typer")
+_NEEDED = ("numpy", "pillow", "simplejpeg", "polars", "pydantic", "PyYAML", "rich", "typer")
 _TRAINING = ("torch", "torchvision", "timm", "safetensors")
 
 
@@ -21,16 +21,20 @@ def examine() -> Iterator[str]:
     Yields:
         A line a fact: `ok`, `--` (fine without) or `!!` (put this right), and what to do.
     """
-    import platform
-
     yield f"ok  Python {platform.python_version()}, chajong {package_version('chajong')}"
     yield from _packages(_NEEDED, "pip install chajong")
     yield from _packages(_TRAINING, "pip install 'chajong[train]' to train and predict")
     yield f"ok  {num_cores()} cores, {memory_bytes() / 2**30:.1f} GiB of memory"
     yield from _cache()
-    if find_spec("torch") is not None and find_spec("timm") is not None:
+    if any(package_version(name) is None for name in _TRAINING):
+        return
+    try:
         yield from _devices()
         yield from _weights()
+    except (ImportError, OSError, RuntimeError) as error:  # versions or drivers that do not fit
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        remedy = "pip install --force-reinstall 'chajong[train]'"
+        yield f"!!  torch does not work here: {reason}. Run: {remedy}"
 
 
 def _packages(names: tuple[str, ...], remedy: str) -> Iterator[str]:
@@ -83,11 +87,13 @@ def _devices() -> Iterator[str]:
 
 def _weights() -> Iterator[str]:
     import huggingface_hub.constants
+    import torch.hub
 
     from chajong.training.weights import hub_is_reachable
 
     cache = Path(huggingface_hub.constants.HF_HUB_CACHE)
     kept = sorted(path.name.split("--")[-1] for path in cache.glob("models--timm--*"))
+    kept += sorted(path.name for path in Path(torch.hub.get_dir(), "checkpoints").glob("*.pth"))
     if kept:
         yield f"ok  pretrained weights kept here: {', '.join(kept)}"
     if hub_is_reachable():

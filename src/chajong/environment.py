@@ -45,12 +45,17 @@ def num_cores() -> int:
 
 
 def memory_bytes() -> int:
-    """Tell the memory of this machine.
+    """Tell the memory that this process may use: the machine's, or its container's.
 
     Returns:
         Bytes.
     """
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return machine
+    return min(machine, int(limit)) if limit.isdigit() else machine
 
 
 def package_version(name: str) -> str | None:
@@ -92,10 +97,13 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    here = Path(__file__).parent
+    # Only of a checkout of this project: an installed copy may lie within somebody's repository.
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
     try:
         found = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"],
             capture_output=True,
             text=True,
             timeout=10,

@@ -2,11 +2,14 @@
 
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +19,19 @@ from chajong.errors import ResourceError
 
 _SAID = {
     errno.ENOSPC: "the disk is full: free some space, then run the same command again",
+    errno.EFBIG: "the file is larger than this account or file system allows: raise the limit",
     errno.EDQUOT: "the disk quota is used up: free some space, then run the same command again",
     errno.EACCES: "it may not be written: choose another folder or change its permissions",
     errno.EPERM: "it may not be written: choose another folder or change its permissions",
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.ENOTDIR: "a file stands where a folder is needed: choose another folder",
     errno.EEXIST: "a file stands where a folder is needed: choose another folder",
+    errno.EISDIR: "a folder stands where the file should be: choose another name",
+    errno.ENOENT: "its folder is not there any more: run the same command again",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+    errno.ELOOP: "symbolic links on the way lead in a circle: choose another folder",
+    errno.ENOLCK: "the file system cannot lock files: choose a folder on another one",
+    errno.EOPNOTSUPP: "the file system cannot lock files: choose a folder on another one",
 }
 
 
@@ -80,16 +90,25 @@ def replacing(path: Path) -> Iterator[Path]:
         ResourceError: If the disk is full or the place may not be written.
     """  # noqa: DOC502 raised by `writing`
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with writing(path):
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with writing(path), _holding(temporary, wait=True):
+        _sweep(path)
+        try:
             yield temporary
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
             temporary.replace(path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def _sweep(path: Path) -> None:
+    # A killed process leaves its temporary file behind, but not its lock on it.
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
+        with _holding(leftover, wait=False) as held:
+            if held:
+                leftover.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -121,8 +140,11 @@ def write_table(path: Path, table: pl.DataFrame, metadata: dict[str, str] | None
         table: Its rows.
         metadata: Texts kept in the file's header, read by `polars.read_parquet_metadata`.
     """
+    # By way of memory, because polars has errors of its own for a full disk.
+    buffer = BytesIO()
+    table.write_parquet(buffer, metadata=metadata)
     with replacing(path) as temporary:
-        table.write_parquet(temporary, metadata=metadata)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def fingerprint(*parts: object) -> str:
@@ -152,14 +174,24 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
         Whether the lock is held.
     """
     make_folder(path.parent)
-    with writing(path):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    with ExitStack() as held:
+        with writing(path):
+            is_held = held.enter_context(_holding(path, wait))
+        yield is_held
+
+
+@contextmanager
+def _holding(path: Path, wait: bool) -> Iterator[bool]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield _lock(handle, wait)
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, wait: bool) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True

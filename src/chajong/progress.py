@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
 _PLAIN_EVERY_S = 15.0
@@ -58,11 +58,10 @@ class Progress:
         self._bar: RichProgress | None = None
         if sys.stderr.isatty() and not quiet:
             self._bar = RichProgress(
-                TextColumn("{task.description}"),
-                BarColumn(),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=20),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[facts]}"),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[facts]}", markup=False),
                 console=Console(stderr=True),
                 transient=True,
             )
@@ -105,18 +104,21 @@ class Progress:
         self._facts = facts or self._facts
         now = time.monotonic()
         if self._bar is not None:
-            self._bar.update(self._task, advance=count, facts=self._rate(now))
+            self._bar.update(self._task, completed=self.done, facts=self._how_fast(now))
         elif now - self._said >= _PLAIN_EVERY_S:
             self._said = now
-            left = (
-                (now - self._start) / max(self.done - self._skipped, 1) * (self.total - self.done)
-            )
             share = f"{self.done:,}/{self.total:,} {self.unit}"
-            self._say(f"{self.title}: {share}, {self._rate(now)}, {duration(left)} left")
+            self._say(f"{self.title}: {share}, {self._how_fast(now)}")
+
+    def _how_fast(self, now: float) -> str:
+        took, done = now - self._start, self.done - self._skipped
+        left = f", {duration(took / done * max(self.total - self.done, 0))} left" if done else ""
+        return f"{self._rate(now)}{left}"
 
     def _rate(self, now: float) -> str:
-        rate = f"{(self.done - self._skipped) / max(now - self._start, 1e-9):,.0f} {self.unit}/s"
-        return f"{rate}, {self._facts}" if self._facts else rate
+        rate = (self.done - self._skipped) / max(now - self._start, 1e-9)
+        said = f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s"
+        return f"{said}, {self._facts}" if self._facts else said
 
     def _say(self, line: str) -> None:
         if not self.quiet:
@@ -132,5 +134,5 @@ class Progress:
             self._bar.stop()
         if kind is None:
             now = time.monotonic()
-            took = duration(now - self._start)
-            self._say(f"{self.title}: {self.done:,} {self.unit} in {took}, {self._rate(now)}")
+            done = f"{self.done - self._skipped:,} {self.unit} in {duration(now - self._start)}"
+            self._say(f"{self.title}: {done}, {self._rate(now)}")

@@ -26,6 +26,13 @@ def _not_a_flag(value: Any) -> Any:
     return value
 
 
+def _unicode(text: str) -> str:
+    # YAML can spell half a character ("\ud800"), which no file can hold.
+    if text != text.encode(errors="replace").decode():
+        raise ValueError("must be Unicode text")
+    return text
+
+
 def _ascending(numbers: tuple[float, float]) -> tuple[float, float]:
     if numbers[0] > numbers[1]:
         raise ValueError("must be the smaller number, then the larger one")
@@ -41,6 +48,7 @@ Share = Annotated[Real, Field(gt=0, le=1)]
 Positive = Annotated[Real, Field(gt=0)]
 NotNegative = Annotated[Real, Field(ge=0)]
 Pixels = Annotated[Whole, Field(ge=8, le=1024)]
+Text = Annotated[str, AfterValidator(_unicode)]
 Shares = Annotated[tuple[Share, Share], AfterValidator(_ascending)]
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
 ViewName = Literal["plain", "flip"]
@@ -61,8 +69,8 @@ class Part(BaseModel):
 class Model(Part):
     """The network: its body, where its weights come from, and how much of it learns."""
 
-    backbone: str = Field("mobilenetv2_100", description="a timm name, or torchvision/NAME")
-    weights: str = Field("pretrained", description="pretrained, none, or a safetensors file")
+    backbone: Text = Field("mobilenetv2_100", description="a timm name, or torchvision/NAME")
+    weights: Text = Field("pretrained", description="pretrained, none, or a safetensors file")
     dropout: PartFraction = 0.0
     drop_path: PartFraction = 0.0
     frozen_stages: Count = Field(
@@ -329,6 +337,9 @@ class Infer(Part):
 
     views: tuple[ViewName, ...] = ("plain", "flip")
     weights: Literal["ema", "raw"] = Field("ema", description="raw where the recipe has no EMA")
+    temperature: Positive = Field(
+        1.0, description="divides the logits; below 1 for models that strong mixing left unsure"
+    )
 
     @field_validator("views")
     @classmethod
@@ -342,7 +353,7 @@ class Recipe(Part):
     """Everything that decides how a model is trained."""
 
     name: str
-    about: str = ""
+    about: Text = ""
     model: Model = Model()
     data: Data = Data()
     augment: tuple[Augment, ...] = ()

@@ -301,5 +301,5 @@ def _all(names: Sequence[str] | Mapping[str, Any]) -> str:
 def _short(value: Any) -> str:
     # A YAML file can hold values that have no end, or none within a lifetime.
     shortener = Repr()
-    shortener.maxstring = shortener.maxother = 100
+    shortener.maxlevel, shortener.maxstring, shortener.maxother = 2, 100, 100
     return shortener.repr(value)

@@ -116,6 +116,8 @@ def _cars_fast() -> Recipe:
         optim=AdamW(lr=2e-3, weight_decay=0.05),
         schedule=OneCycle(),
         train=Train(epochs=18, batch_size=64, keep="last"),
+        # Fitted on fold 0 of the 4,893 photos of docs/results.md, never on test photos.
+        infer=Infer(temperature=0.7),
     )
 
 

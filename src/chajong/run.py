@@ -6,23 +6,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from chajong.errors import RecipeError, RunError
-from chajong.files import fingerprint, locked, make_folder, write_json, write_text
+from chajong.errors import ChajongError, RecipeError, RunError
+from chajong.files import fingerprint, locked, write_json, write_text
 from chajong.labels import Labels
 from chajong.manifest import Manifest
-from chajong.progress import duration
-from chajong.recipe import Recipe
+from chajong.progress import duration, say
+from chajong.recipe import Recipe, fingerprint_of
 from chajong.recipe_file import differences, make_recipe, read_recipe_file
 from chajong.recipes import RECIPES
 from chajong.score import Score
 from chajong.split import Split
+from chajong.wording import listed
 
 _FORMAT = 1
 _RECORD, _RECIPE, _LABELS, _SPLIT = "run.json", "recipe.yaml", "labels.json", "split.parquet"
+# Marks a folder as a run's from its first moment on, and keeps others out while it is made.
+_STARTED = ".started"
+
+T = TypeVar("T")
 
 
 class Record(BaseModel):
@@ -74,8 +79,9 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """Names the run by its recipe and data."""
-        return fingerprint(self.record.recipe_fingerprint, self.record.data_fingerprint)
+        """Names the run by its recipe and data, and whether one model learns of every photo."""
+        kind = ["all"] if self.models == ("all",) else []
+        return fingerprint(self.record.recipe_fingerprint, self.record.data_fingerprint, *kind)
 
     @property
     def predictions_path(self) -> Path:
@@ -116,10 +122,10 @@ class Run:
             name: Number of a fold, or `all`.
 
         Returns:
-            An entry an epoch; none before the first is over.
+            An entry an epoch; none before the training is over.
         """
         path = self.model_folder(name) / "history.json"
-        return list(_read_json(path)) if path.exists() else []
+        return _read(path, list[dict[str, Any]]) if path.exists() else []
 
     def manifest(self) -> Manifest:
         """Read the photos that the run is trained on.
@@ -141,9 +147,9 @@ class Run:
         """Read the score.
 
         Returns:
-            The out-of-fold score; none before all folds are trained.
+            The out-of-fold score as `Score.as_dict` gives it; none before all folds are trained.
         """
-        return dict(_read_json(self.score_path)) if self.score_path.exists() else None
+        return _read(self.score_path, Score).as_dict() if self.score_path.exists() else None
 
     def seconds(self) -> float:
         """Add up the training time of the models that are trained.
@@ -151,8 +157,8 @@ class Run:
         Returns:
             Seconds.
         """
-        done = (_read_json(self.model_folder(name) / "done.json") for name in self.done)
-        return float(sum(facts["seconds"] for facts in done))
+        done = (_read(self.model_folder(name) / "done.json", _Done) for name in self.done)
+        return sum(facts.seconds for facts in done)
 
     def status(self) -> str:
         """Say how far the training is.
@@ -167,13 +173,16 @@ class Run:
         """Give the run as a row of a table.
 
         Returns:
-            Name, status, log loss, top-1, time, start, and how the recipe differs from its name's.
+            Name, status, log loss, top-1, time, start, and how the recipe differs from the named
+            one, or the named one that is nearest.
         """
         score = self.score() or {}
         figures = [f"{score[key]['value']:.4f}" if score else "" for key in ("log_loss", "top1")]
-        base = RECIPES.get(self.recipe.name)
-        unlike = differences(base, self.recipe) if base is not None else {}
+        base = RECIPES.get(self.recipe.name) or _nearest(self.recipe)
+        unlike = differences(base, self.recipe)
         changes = ", ".join(f"{path}={value}" for path, (_, value) in unlike.items())
+        if base.name != self.recipe.name:
+            changes = f"{base.name}: {changes}"
         started = self.record.created[:16].replace("T", " ")
         name = self.folder.name
         return (name, self.status(), *figures, duration(self.seconds()), started, changes)
@@ -186,7 +195,7 @@ class Run:
         """
         lines = [f"run        {self.folder} ({self.status()})"]
         if self.score_path.exists():
-            lines += [f"{line}" for line in Score.from_dict(self.score() or {}).lines()]
+            lines += _read(self.score_path, Score).lines()
             lines.append(f"table      {self.predictions_path}")
         lines.append(f"next       chajong predict {self.folder} PHOTOS")
         return lines
@@ -232,22 +241,19 @@ class Run:
 
         Raises:
             RunError: If the folder holds something else, such as a run of another recipe or data.
-        """
-        if (folder / _RECORD).exists():
-            return cls.load(folder)._going_on_with(recipe, facts)
-        strangers = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-        if any(not name.startswith(".") for name in strangers) and not _half_made(folder):
-            raise RunError(
-                f"{folder} is not empty and holds no run ({', '.join(sorted(strangers)[:3])}). "
-                "Choose another folder with --out."
-            )
-        make_folder(folder)
-        write_text(folder / _RECIPE, recipe.to_yaml())
-        manifest.save(folder)
-        if split is not None:
-            split.save(folder / _SPLIT)
-        # Last: with it the run exists.
-        write_text(folder / _RECORD, facts.model_dump_json(indent=2) + "\n")
+        """  # noqa: DOC502 raised by what it calls
+        _refuse_strangers(folder)
+        with locked(folder / _STARTED, wait=True):
+            if (folder / _RECORD).exists():
+                return cls.load(folder)._going_on_with(recipe, facts)
+            write_text(folder / _RECIPE, recipe.to_yaml())
+            manifest.save(folder)
+            # A process that was killed here may have meant to train folds.
+            (folder / _SPLIT).unlink(missing_ok=True)
+            if split is not None:
+                split.save(folder / _SPLIT)
+            # Last: with it the run exists.
+            write_text(folder / _RECORD, facts.model_dump_json(indent=2) + "\n")
         return cls(folder, recipe, manifest.labels, facts)
 
     @classmethod
@@ -261,25 +267,30 @@ class Run:
             The run.
 
         Raises:
-            RunError: If it is no run, damaged, or made by a newer version.
-        """
+            RunError: If it is no run, damaged, changed, or made by a newer version.
+            DataError: If its labels are damaged.
+        """  # noqa: DOC503 DataError raised by `Labels.load`
         if not (folder / _RECORD).is_file():
             raise RunError(
                 f"{folder} is no run: it has no {_RECORD}. List the runs with: chajong runs"
             )
-        values = _read_json(folder / _RECORD)
-        made = values.get("format") if isinstance(values, dict) else None
-        if not isinstance(made, int) or made > _FORMAT:
+        made = _read(folder / _RECORD, _Format).format
+        if made > _FORMAT:
             raise RunError(
                 f"{folder} was made by a newer version (format {made}; this one reads up to "
                 f"{_FORMAT}). Update chajong."
             )
+        record = _read(folder / _RECORD, Record)
         try:
-            record = Record.model_validate(values)
-            recipe = make_recipe(read_recipe_file(folder / _RECIPE))
-        except (ValidationError, RecipeError) as error:
-            raise RunError(f"The run {folder} is damaged: {error}") from error
-        if recipe.fingerprint != record.recipe_fingerprint:
+            values = read_recipe_file(folder / _RECIPE)
+            recipe = make_recipe(values)
+            # Of what the file says: defaults that a later version adds are no change.
+            found = fingerprint_of(values)
+        except (RecipeError, TypeError) as error:
+            raise RunError(
+                f"The run {folder} is damaged: {error}\nRestore {_RECIPE}, or train anew."
+            ) from error
+        if found != record.recipe_fingerprint:
             raise RunError(
                 f"{folder / _RECIPE} was changed after the run started. Restore it, or train "
                 "with the changed recipe in another folder (--recipe FILE --out DIR)."
@@ -287,9 +298,7 @@ class Run:
         return cls(folder, recipe, Labels.load(folder / _LABELS), record)
 
     def _going_on_with(self, recipe: Recipe, facts: Record) -> "Run":
-        unlike = differences(self.recipe, recipe)
-        unlike.pop("name", None)
-        if unlike:
+        if unlike := differences(self.recipe, recipe):
             said = ", ".join(f"{k} was {a!r} and is now {b!r}" for k, (a, b) in unlike.items())
             raise RunError(
                 f"{self.folder} holds a run of another recipe: {said}. Choose another folder "
@@ -310,22 +319,23 @@ class Run:
 
 
 def list_runs(folder: Path) -> list[Run]:
-    """Find the runs in a folder, the newest first; damaged ones are left out.
+    """Find the runs in a folder, and say on standard error which of them are damaged.
 
     Args:
         folder: Such as `runs`.
 
     Returns:
-        The runs.
+        The runs that can be read, the newest first.
     """
     runs: list[Run] = []
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if (path / _RECORD).exists():
-                try:
-                    runs.append(Run.load(path))
-                except RunError:
-                    continue
+    for path in sorted(folder.glob(f"*/{_RECORD}"), reverse=True):
+        try:
+            run = Run.load(path.parent)
+            run.row()  # reads the rest, so that no damage is left to be found later
+        except ChajongError as error:
+            say(f"left out: {error}")
+        else:
+            runs.append(run)
     return sorted(runs, key=lambda run: run.record.created, reverse=True)
 
 
@@ -350,13 +360,38 @@ def finish_model(folder: Path, facts: dict[str, Any], history: Sequence[dict[str
     write_json(folder / "done.json", {"finished": now(), **facts})
 
 
-def _half_made(folder: Path) -> bool:
-    # A process killed while it made the folder leaves the recipe, but no record yet.
-    return (folder / _RECIPE).exists()
+class _Format(BaseModel):
+    format: int
 
 
-def _read_json(path: Path) -> Any:
+class _Done(BaseModel):
+    seconds: float
+
+
+def _refuse_strangers(folder: Path) -> None:
+    begun = any((folder / name).exists() for name in (_RECORD, _STARTED))
+    if begun or not folder.is_dir():
+        return
+    strangers = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if strangers:
+        raise RunError(
+            f"{folder} is not empty and holds no run, but {listed(strangers, 3)}. "
+            "Choose another folder with --out."
+        )
+
+
+def _nearest(recipe: Recipe) -> Recipe:
+    return min(RECIPES.values(), key=lambda named: len(differences(named, recipe)))
+
+
+def _read(path: Path, kind: type[T]) -> T:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read: {error}. Restore it or train anew.") from error
+        return TypeAdapter(kind).validate_python(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, d['loc']))}: {d['msg']}" for d in error.errors())
+        cause: Exception = error
+    except (OSError, ValueError, RecursionError) as error:
+        said, cause = str(error), error
+    raise RunError(
+        f"{path} is damaged: {said}. Restore it, or train anew in another folder."
+    ) from cause

@@ -10,6 +10,7 @@ Shapes: n photos, p pairs, s side of a thumbnail, d length of a signature.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ _SAME_FROM = 0.84
 
 _NUM_FREQUENCIES = 8
 _CROP = 0.04  # what the second view of a signature lacks on each side
-_MOST_CANDIDATES = 32  # a photo and view; more are all of one scene, and joined through others
+_MOST_CANDIDATES = 16  # a photo and view; more are all of one scene, and joined through others
 _CHUNK_PAIRS, _CHUNK_PHOTOS = 512, 4096  # as floats, all thumbnails at once would be large
 # Tiles this small stay below the size at which OpenBLAS starts threads for a product, which
 # takes it longer than the product; measured, four times as long.
@@ -172,11 +173,12 @@ def _candidates(thumbs: Bytes) -> NDArray[np.void]:
     places = np.flatnonzero(np.concatenate([np.zeros(0), *spread]) >= FLAT_BELOW)
     textured = thumbs[places]
     whole = _signatures(textured, 0.0)
-    blocks = [
-        _search(queries, whole, start, cropped=crop > 0)
-        for crop, queries in ((0.0, whole), (_CROP, _signatures(textured, _CROP)))
-        for start in range(0, len(places), _BLOCK)
-    ]
+    starts = range(0, len(places), _BLOCK)
+    blocks = []
+    with ThreadPoolExecutor() as threads:
+        for crop, queries in ((0.0, whole), (_CROP, _signatures(textured, _CROP))):
+            search = partial(_search, queries, whole, cropped=crop > 0)
+            blocks += list(threads.map(search, starts))
     pairs = np.concatenate([np.zeros(0, _PAIR), *blocks])
     pairs["a"], pairs["b"] = places[pairs["a"]], places[pairs["b"]]
     return pairs
@@ -205,10 +207,11 @@ def _search(
         pairs = np.zeros(len(a), _PAIR)
         pairs["a"], pairs["b"] = start + tile_a * _ROWS + a, first + tile_b * _COLUMNS + b
         pairs["agree"], pairs["cropped"] = even[tile_b, tile_a, a, b], cropped
-        found.append(pairs[pairs["a"] != pairs["b"] if cropped else pairs["a"] < pairs["b"]])
-    every = np.concatenate([np.zeros(0, _PAIR), *found])
-    every["mirrored"] = (queries[1][every["a"]] * whole[1][every["b"]]).sum(axis=1) < 0
-    return _strongest(every)
+        others = pairs["a"] != pairs["b"] if cropped else pairs["a"] < pairs["b"]
+        found.append(_strongest(pairs[others]))  # at once: where all look alike, all are found
+    kept = _strongest(np.concatenate([np.zeros(0, _PAIR), *found]))
+    kept["mirrored"] = (queries[1][kept["a"]] * whole[1][kept["b"]]).sum(axis=1) < 0
+    return kept
 
 
 def _strongest(pairs: NDArray[np.void]) -> NDArray[np.void]:

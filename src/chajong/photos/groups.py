@@ -9,6 +9,7 @@ Shapes: n photos, p pairs.
 
 import hashlib
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,9 @@ from chajong.photos.duplicates import Pairs, components, near_duplicates
 Issue = tuple[str, str, float | None, str]
 """The id of a photo, what is wrong, how much or how sure, and in words."""
 
-_SAME_PIXELS_FROM = 0.99  # agreement of thumbnails from which all pixels are worth comparing
+# Agreement of thumbnails from which all pixels are worth comparing; a PNG of a JPEG has less than
+# a second JPEG, because JPEGs are decoded at a smaller scale for their thumbnails.
+_SAME_PIXELS_FROM = 0.9
 
 Places = NDArray[np.intp]
 
@@ -147,11 +150,10 @@ def _same_pixels(
     # (p,) whether all pixels of a pair are equal; only the likeliest are decoded again, in full.
     sizes = table.select("width_px", "height_px").to_numpy()
     likely = (score >= _SAME_PIXELS_FROM) & (sizes[one] == sizes[other]).all(axis=1)
-    paths = table["path"]
-    hashes = {
-        int(place): _pixel_hash(root / paths[int(place)])
-        for place in np.unique(np.concatenate([one[likely], other[likely]]))
-    }
+    places = np.unique(np.concatenate([one[likely], other[likely]])).tolist()
+    paths = [root / table["path"][place] for place in places]
+    with ThreadPoolExecutor() as threads:
+        hashes = dict(zip(places, threads.map(_pixel_hash, paths), strict=True))
     same = np.zeros(len(one), np.bool_)
     for pair in np.flatnonzero(likely):
         mine = hashes[int(one[pair])]

@@ -4,7 +4,7 @@ Duplicates come as panels of photos side by side, red where their labels differ;
 of issue as a row of its worst photos.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ _HEADING_PX, _TITLE_PX = 52, 84
 _MOST_GROUPS = 40
 
 _PAPER, _INK, _FAINT, _EMPTY = "#ffffff", "#1c2430", "#6b7684", "#eceff3"
-_RED, _AMBER, _CALM = "#d23c3c", "#d9982b", "#c3ccd6"
+RED, AMBER, CALM = "#d23c3c", "#d9982b", "#c3ccd6"
 
 _HEADINGS = {
     "unreadable": "Not readable",
@@ -48,7 +48,7 @@ _SAME = ("exact_duplicate", "near_duplicate")
 
 
 @dataclass(frozen=True)
-class _Tile:
+class Tile:
     """One photo with two lines under it."""
 
     path: Path
@@ -57,20 +57,20 @@ class _Tile:
 
 
 @dataclass(frozen=True)
-class _Panel:
+class Panel:
     """Photos that belong side by side, in a frame of a colour where there is one."""
 
-    tiles: tuple[_Tile, ...]
+    tiles: tuple[Tile, ...]
     frame: str | None = None
 
 
 @dataclass(frozen=True)
-class _Section:
+class Section:
     """A heading, what it says beside it, and panels under it."""
 
     heading: str
     remark: str
-    panels: tuple[_Panel, ...]
+    panels: tuple[Panel, ...]
 
     def places(self) -> list[tuple[int, int]]:
         # The column and row of each panel; a panel is not broken over two rows.
@@ -100,14 +100,32 @@ def contact_sheet(manifest: Manifest, out: Path) -> Path:
     Raises:
         ResourceError: If it cannot be written.
     """  # noqa: DOC502 raised by `replacing`
+    num_concerned = manifest.issues["id"].n_unique()
+    told = f"{num_concerned:,} of {manifest.table.height:,} photos have something to look at"
     sections = [*_duplicates(manifest), *_issues(manifest)]
+    return draw_sheet("What the audit found", told, sections, out)
+
+
+def draw_sheet(title: str, remark: str, sections: Sequence[Section], out: Path) -> Path:
+    """Draw photos with captions, section by section.
+
+    Args:
+        title: What the sheet shows.
+        remark: What to say beside the title.
+        sections: What to draw, from the top.
+        out: The picture to make or replace; a PNG if it is named so, else a JPEG.
+
+    Returns:
+        The same path.
+
+    Raises:
+        ResourceError: If it cannot be written.
+    """  # noqa: DOC502 raised by `replacing`
     height = _TITLE_PX + sum(section.height_px() for section in sections) + _MARGIN_PX
     sheet = Image.new("RGB", (_WIDTH_PX, height), _PAPER)
     pen, letters = ImageDraw.Draw(sheet), Lettering()
-    num_concerned = manifest.issues["id"].n_unique()
-    letters.write(pen, (_MARGIN_PX, 26), "What the audit found", 26, _INK)
-    told = f"{num_concerned:,} of {manifest.table.height:,} photos have something to look at"
-    letters.write(pen, (_WIDTH_PX - _MARGIN_PX, 34), told, 15, _FAINT, anchor="ra")
+    letters.write(pen, (_MARGIN_PX, 26), title, 26, _INK)
+    letters.write(pen, (_WIDTH_PX - _MARGIN_PX, 34), remark, 15, _FAINT, anchor="ra")
     top = _TITLE_PX
     for section in sections:
         _draw_section(sheet, pen, letters, section, top)
@@ -117,7 +135,7 @@ def contact_sheet(manifest: Manifest, out: Path) -> Path:
     return out
 
 
-def _duplicates(manifest: Manifest) -> Iterator[_Section]:
+def _duplicates(manifest: Manifest) -> Iterator[Section]:
     # One section, a panel for each group of photos that are the same.
     kinds = manifest.issues.group_by("id").agg(kinds=pl.col("issue"))
     photos = manifest.table.join(kinds, on="id", maintain_order="left")
@@ -125,28 +143,28 @@ def _duplicates(manifest: Manifest) -> Iterator[_Section]:
     groups = same.partition_by("group", maintain_order=True)
     if not groups:
         return
-    ranked = sorted(groups, key=lambda group: (_RED, _AMBER, _CALM).index(_frame(group)))
-    panels = [_Panel(_tiles(manifest, group), _frame(group)) for group in ranked[:_MOST_GROUPS]]
+    ranked = sorted(groups, key=lambda group: (RED, AMBER, CALM).index(_frame(group)))
+    panels = [Panel(_tiles(manifest, group), _frame(group)) for group in ranked[:_MOST_GROUPS]]
     remark = f"{same.height:,} photos in {len(groups):,} groups"
     remark += f"{_not_shown(len(groups), len(panels))}; red: labels differ, amber: train and test"
-    yield _Section("Duplicates", remark, tuple(panels))
+    yield Section("Duplicates", remark, tuple(panels))
 
 
 def _frame(group: pl.DataFrame) -> str:
     found = set(group["kinds"].explode().to_list())
     if "duplicate_other_label" in found:
-        return _RED
-    return _AMBER if "duplicate_train_test" in found else _CALM
+        return RED
+    return AMBER if "duplicate_train_test" in found else CALM
 
 
-def _tiles(manifest: Manifest, group: pl.DataFrame) -> tuple[_Tile, ...]:
+def _tiles(manifest: Manifest, group: pl.DataFrame) -> tuple[Tile, ...]:
     return tuple(
-        _Tile(manifest.path_of(path), label or "test photo", _name(id_))
+        Tile(manifest.path_of(path), label or "test photo", _name(id_))
         for id_, path, label in group.head(_COLUMNS).select("id", "path", "label").iter_rows()
     )
 
 
-def _issues(manifest: Manifest) -> Iterator[_Section]:
+def _issues(manifest: Manifest) -> Iterator[Section]:
     # A section for each other kind of issue, with its worst photos.
     for issue, heading in _HEADINGS.items():
         found = manifest.issues.filter(pl.col("issue") == issue)
@@ -155,11 +173,11 @@ def _issues(manifest: Manifest) -> Iterator[_Section]:
         worst = found.sort("score", "id", descending=[issue in _HIGH_IS_WORSE, False])
         photos = worst.head(_COLUMNS).join(manifest.table, on="id", maintain_order="left")
         tiles = [
-            _Panel((_Tile(manifest.path_of(path), detail, _name(id_)),))
+            Panel((Tile(manifest.path_of(path), detail, _name(id_)),))
             for id_, path, detail in photos.select("id", "path", "detail").iter_rows()
         ]
         remark = f"{found.height:,} photos{_not_shown(found.height, len(tiles))}"
-        yield _Section(heading, remark, tuple(tiles))
+        yield Section(heading, remark, tuple(tiles))
 
 
 def _not_shown(num: int, num_shown: int) -> str:
@@ -171,7 +189,7 @@ def _name(id_: str) -> str:
 
 
 def _draw_section(
-    sheet: Image.Image, pen: ImageDraw.ImageDraw, letters: Lettering, section: _Section, top: int
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, letters: Lettering, section: Section, top: int
 ) -> None:
     letters.write(pen, (_MARGIN_PX, top + 12), section.heading, 19, _INK)
     letters.write(pen, (_WIDTH_PX - _MARGIN_PX, top + 16), section.remark, 14, _FAINT, anchor="ra")
@@ -190,7 +208,7 @@ def _draw_tile(
     sheet: Image.Image,
     pen: ImageDraw.ImageDraw,
     letters: Lettering,
-    tile: _Tile,
+    tile: Tile,
     corner: tuple[int, int],
 ) -> None:
     left, top = corner
@@ -199,7 +217,7 @@ def _draw_tile(
     try:
         pixels = decode(tile.path.read_bytes(), at_least_px=height).pixels
     except (OSError, Unreadable):
-        letters.write(pen, (left + width // 2, top + height // 2), "×", 40, _CALM, anchor="mm")
+        letters.write(pen, (left + width // 2, top + height // 2), "×", 40, CALM, anchor="mm")
     else:
         photo = ImageOps.contain(Image.fromarray(pixels), _TILE_PX)
         sheet.paste(photo, (left + (width - photo.width) // 2, top + (height - photo.height) // 2))

@@ -175,7 +175,9 @@ def _turn_hue(x: Tensor, turns: Tensor) -> Tensor:
 
 def _autocontrast(x: Tensor, chosen: Tensor) -> Tensor:
     low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
-    stretched = torch.where(high > low, (x - low) / (high - low).clamp(min=1e-6), x)
+    # Less than one step of 8 bits is a flat channel with the noise of resampling.
+    span = high - low
+    stretched = torch.where(span > 1 / 255, (x - low) / span.clamp(min=1 / 255), x)
     return torch.where(chosen.view(-1, 1, 1, 1), stretched, x)
 
 

@@ -1,12 +1,9 @@
 """The one training loop."""
 
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -34,7 +31,10 @@ from chajong.training.optim import (
     set_training_mode,
 )
 from chajong.training.precision import autocast, choose_precision
+from chajong.training.stop import Stop, asked_to_stop
 from chajong.training.world import World
+
+CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Fit:
     @property
     def checkpoint_path(self) -> Path:
         """The file that holds where an unfinished training stands."""
-        return self.fold.folder / "checkpoint.pt"
+        return self.fold.folder / CHECKPOINT
 
     @property
     def head_only_epochs(self) -> int:
@@ -152,7 +152,9 @@ class Fit:
             The evaluator.
         """
         network = self.ema.module if averaged and self.ema is not None else self.network
-        return Eye(network, self.world.device, self.precision, self.mean, self.std)
+        temperature = self.recipe.infer.temperature
+        device = self.world.device
+        return Eye(network, device, self.precision, self.mean, self.std, temperature)
 
     def states(self) -> dict[str, dict[str, Tensor]]:
         """Give the weights: raw, and averaged where the recipe has an average.
@@ -170,7 +172,7 @@ class Fit:
         if self.ema is not None:
             self.ema.module.load_state_dict(states["ema"])
 
-    def _epoch(self, progress: Progress, stop: "Stop") -> None:
+    def _epoch(self, progress: Progress, stop: Stop) -> None:
         epoch, recipe = self.at.epoch, self.recipe
         head_only = epoch < self.head_only_epochs
         choose_what_learns(self.network, head_only, recipe.model.frozen_stages)
@@ -344,7 +346,7 @@ class Fit:
                 whole[rank :: self.world.size] = rows
         return whole
 
-    def _heed(self, stop: "Stop") -> None:
+    def _heed(self, stop: Stop) -> None:
         if self.world.any(stop.asked):
             self._save()
             raise Interrupted(
@@ -356,41 +358,6 @@ class Fit:
     def _save(self) -> None:
         if self.world.leads:
             self.at.save(self.checkpoint_path, self)
-
-
-class Stop:
-    """Whether the user has asked to stop."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[Stop]:
-    """Turn Ctrl-C and a polite kill into a question that the loop answers after its step.
-
-    A second Ctrl-C stops at once.
-
-    Yields:
-        Whether the user has asked.
-    """
-    stop = Stop()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        # torchrun follows a Ctrl-C with a polite kill of its own: that is no second Ctrl-C.
-        if stop.asked and number == signal.SIGINT:
-            signal.default_int_handler(number, frame)
-        stop.asked = True
-
-    try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread, where signals do not arrive
-        before = {}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _line(fold: str, entry: dict[str, Any], epochs: int) -> str:

@@ -58,6 +58,7 @@ class Eye:
         precision: `fp32`, `bf16` or `fp16`.
         mean: Of each channel.
         std: Of each channel.
+        temperature: Divides the logits.
     """
 
     network: nn.Module
@@ -65,6 +66,7 @@ class Eye:
     precision: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    temperature: float = 1.0
 
     def prepare(self, photos: Tensor) -> Tensor:
         """Apply the evaluation transform's second half: numbers that the network takes.
@@ -100,7 +102,8 @@ class Eye:
         x = self.prepare(photos)
         with self.autocast():
             logits = [self.network(VIEWS[view](x)).float() for view in views]
-        return torch.stack(logits, dim=1).log_softmax(dim=2).cpu().numpy()
+        stacked = torch.stack(logits, dim=1) / self.temperature
+        return stacked.log_softmax(dim=2).cpu().numpy()
 
 
 def infer_rows(

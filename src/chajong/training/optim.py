@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from timm.models._manipulate import group_with_matcher
-from timm.optim import param_groups_layer_decay
+from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
 from chajong.errors import RecipeError
@@ -21,13 +21,24 @@ def make_optimiser(network: nn.Module, optim: AdamW) -> torch.optim.Optimizer:
         optim: The recipe's optimiser.
 
     Returns:
-        The optimiser; each group's `lr_scale` is its factor on the learning rate.
+        The optimiser; each group's `lr_scale`, where it has one, is its factor on the learning
+        rate.
+
+    Raises:
+        RecipeError: If the rate should depend on stages that the network does not tell.
     """
-    groups: list[dict[str, Any]] = param_groups_layer_decay(
-        network, weight_decay=optim.weight_decay, layer_decay=optim.layer_decay
-    )
-    for group in groups:
-        group.pop("param_names", None)
+    groups: list[dict[str, Any]]
+    if hasattr(network, "group_matcher"):
+        groups = param_groups_layer_decay(
+            network, weight_decay=optim.weight_decay, layer_decay=optim.layer_decay
+        )
+    elif optim.layer_decay != 1:
+        raise RecipeError(
+            f"optim.layer_decay must be 1 for a backbone that does not tell its stages. "
+            f"Got {optim.layer_decay}."
+        )
+    else:
+        groups = param_groups_weight_decay(network, weight_decay=optim.weight_decay)
     return torch.optim.AdamW(groups, lr=optim.lr)
 
 

@@ -37,7 +37,7 @@ def predict(run: Run, photos: Path, device: torch.device | None = None) -> Predi
     Raises:
         RunError: If no model of the run is trained yet.
         DataError: If there are no photos.
-    """  # noqa: DOC502 DataError raised by find_unlabelled
+    """  # noqa: DOC503 DataError raised by find_unlabelled
     if not run.done:
         raise RunError(
             f"No model of {run.folder} is trained yet. Train it with the command in its run.json."
@@ -71,13 +71,17 @@ def predict(run: Run, photos: Path, device: torch.device | None = None) -> Predi
 def _open_eye(run: Run, name: str, device: torch.device) -> Eye:
     network = empty_network(run.recipe.model, len(run.labels.names))
     kind = run.recipe.infer.weights if run.recipe.train.ema is not None else "raw"
+    # fp16 is for training on a GPU; the run may be asked on another machine.
+    asked = run.recipe.train.precision
+    precision = "auto" if asked == "fp16" else asked
     load_weights(network, run.model_folder(name) / f"weights.{kind}.safetensors")
     return Eye(
         network.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
         device,
-        choose_precision("auto", device),
+        choose_precision(precision, device),
         run.record.mean,
         run.record.std,
+        run.recipe.infer.temperature,
     )
 
 

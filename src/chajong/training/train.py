@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from torch import nn
 
 from chajong.environment import describe_environment
-from chajong.errors import RunError
+from chajong.errors import RecipeError, RunError
 from chajong.files import fingerprint, write_json
 from chajong.manifest import Manifest
 from chajong.photos.audit import audit
@@ -24,8 +25,9 @@ from chajong.run import Record, Run, finish_model, now
 from chajong.score import score
 from chajong.split import Split, split
 from chajong.training.allocator import keep_large_blocks
-from chajong.training.fit import Fit, Fold
+from chajong.training.fit import CHECKPOINT, Fit, Fold
 from chajong.training.loader import Examples
+from chajong.training.optim import choose_what_learns, make_optimiser
 from chajong.training.weights import build_network, save_weights
 from chajong.training.world import World, join_world
 
@@ -90,8 +92,9 @@ def _prepare(
     data: Path, recipe: Recipe, options: Options, world: World
 ) -> tuple[Run, Manifest, Split | None]:
     models = _models(recipe, options.fold)
-    # Before any work: whether the weights can be had at all.
-    _, source = build_network(recipe.model, 2, options.allow_noncommercial)
+    # Before any work: whether the weights can be had at all, and fit the rest of the recipe.
+    network, source = build_network(recipe.model, 2, options.allow_noncommercial)
+    _try_out(network, recipe)
     manifest = audit(data, options.layout, options.cache_folder)
     rows = manifest.trainable()
     folds = (
@@ -116,6 +119,24 @@ def _prepare(
     if world.leads:
         _introduce(run, manifest)
     return run, manifest, folds
+
+
+def _try_out(network: nn.Module, recipe: Recipe) -> None:
+    make_optimiser(network, recipe.optim)
+    choose_what_learns(network, False, recipe.model.frozen_stages)
+    data = recipe.data
+    sizes_px = {data.size_px, data.evaluation_px, *(step.size_px for step in data.grow)}
+    for size_px in sorted(sizes_px):
+        try:
+            with torch.inference_mode():
+                network.eval()(torch.zeros(1, 3, size_px, size_px))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise RecipeError(
+                f"model.backbone '{recipe.model.backbone}' takes no photos of {size_px} px: "
+                f"{reason[:200]}. Set data.size_px, data.grow and data.eval_px to what it takes, "
+                "or choose another backbone."
+            ) from error
 
 
 def _models(recipe: Recipe, fold: str | None) -> tuple[str, ...]:
@@ -157,10 +178,14 @@ def _train_models(
 ) -> None:
     asked = (options.fold,) if options.fold is not None else run.models
     missing = [name for name in asked if not run.is_done(name)]
+    if world.leads:
+        for name in run.done:
+            _tidy(run.model_folder(name))
     if missing:
         cache = _cache(run, manifest, options)
         for name in missing:
-            _train_model(run, _fold(run, name, manifest, folds, cache), manifest, world)
+            fold = _fold(run, name, manifest, folds, cache)
+            _train_model(run, fold, manifest, world, options.checkpoint_s)
             world.wait()
     if folds is not None and world.leads:
         _join(run, manifest)
@@ -218,13 +243,15 @@ def _fold_ids(folds: Split, name: str) -> list[str]:
     return folds.table.filter(pl.col("fold") == int(name))["id"].to_list()
 
 
-def _train_model(run: Run, fold: Fold, manifest: Manifest, world: World) -> None:
+def _train_model(
+    run: Run, fold: Fold, manifest: Manifest, world: World, checkpoint_s: float
+) -> None:
     begin = time.perf_counter()
     torch.manual_seed(
         int(np.random.default_rng([run.recipe.train.seed, fold.number]).integers(2**31))
     )
     network, _ = build_network(run.recipe.model, fold.num_classes, allow_noncommercial=True)
-    fit = Fit(run.recipe, fold, network, run.record.mean, run.record.std, world)
+    fit = Fit(run.recipe, fold, network, run.record.mean, run.record.std, world, checkpoint_s)
     history = fit.run()
     averaged = fit.ema is not None and run.recipe.infer.weights == "ema"
     facts: dict[str, Any] = {
@@ -243,8 +270,14 @@ def _train_model(run: Run, fold: Fold, manifest: Manifest, world: World) -> None
         for kind, state in fit.states().items():
             save_weights(fold.folder / f"weights.{kind}.safetensors", state)
         finish_model(fold.folder, facts, history)
-        fit.checkpoint_path.unlink(missing_ok=True)
+        _tidy(fold.folder)
         say(f"fold {fold.name} is trained, {duration(facts['wall_s'])} in this process")
+
+
+def _tidy(folder: Path) -> None:
+    # The checkpoint, and what processes that were killed while writing left behind.
+    for leftover in (folder / CHECKPOINT, *folder.glob(".*.tmp")):
+        leftover.unlink(missing_ok=True)
 
 
 def _out_of_fold(

@@ -90,7 +90,7 @@ def empty_network(model: Model, num_classes: int) -> nn.Module:
 
     Raises:
         RecipeError: If there is no such backbone or it does not know a setting.
-    """
+    """  # noqa: DOC502 raised by _create
     return _create(model, num_classes, pretrained=False)
 
 
@@ -98,7 +98,7 @@ def _create(model: Model, num_classes: int, pretrained: bool) -> nn.Module:
     library, _, name = model.backbone.rpartition("/")
     if library == "torchvision":
         return _create_torchvision(model, name, num_classes, pretrained)
-    if not timm.is_model(model.backbone):
+    if not _timm_knows(model.backbone):
         _refuse_backbone(model.backbone)
     options = {"drop_rate": model.dropout, "drop_path_rate": model.drop_path}
     chosen = {key: value for key, value in options.items() if value}
@@ -125,17 +125,33 @@ def _create_torchvision(model: Model, name: str, num_classes: int, pretrained: b
     network: nn.Module = torchvision.models.get_model(
         name, weights="DEFAULT" if pretrained else None
     )
-    head_name, head = [
-        (name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)
-    ][-1]
+    linears = [
+        (n, module) for n, module in network.named_modules() if isinstance(module, nn.Linear)
+    ]
+    if not linears or getattr(network, "aux_logits", False):
+        raise RecipeError(
+            f"model.backbone '{model.backbone}' does not end in one linear layer, so its head "
+            "cannot be replaced. Choose another, or a timm backbone."
+        )
+    head_name, head = linears[-1]
     parent = network.get_submodule(head_name.rpartition(".")[0])
     setattr(parent, head_name.rpartition(".")[2], nn.Linear(head.in_features, num_classes))
     return network
 
 
+def _timm_knows(backbone: str) -> bool:
+    if not timm.is_model(backbone):
+        return False
+    try:
+        timm.get_pretrained_cfg(backbone)
+    except RuntimeError:  # no such tag after the dot
+        return False
+    return True
+
+
 def _refuse_backbone(backbone: str) -> None:
     word = backbone.rpartition("/")[2].split(".")[0].split("_")[0]
-    near = timm.list_models(f"*{word}*")[:5]
+    near = (timm.list_pretrained(f"{word}*") or timm.list_models(f"*{word}*"))[:5]
     hint = f" Near it: {', '.join(near)}." if near else ""
     raise RecipeError(
         f"model.backbone must be a timm name or torchvision/NAME. Got '{backbone}'.{hint} "
@@ -254,7 +270,12 @@ def _facts(path: Path) -> dict[str, object]:
         facts = json.loads(beside.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{beside} beside the weights is no JSON: {error}.") from error
-    return facts if isinstance(facts, dict) else {}
+    if not isinstance(facts, dict):
+        raise WeightsError(
+            f'{beside} beside the weights must be a mapping such as {{"mean": [0.5, 0.5, 0.5]}}. '
+            f"Got {type(facts).__name__}."
+        )
+    return facts
 
 
 def _said_architecture(path: Path) -> str:
@@ -283,9 +304,11 @@ def _three(
         not isinstance(value, list)
         or len(value) != 3
         or not all(isinstance(x, int | float) and 0 <= x <= 1 for x in value)
+        or (name == "std" and 0 in value)
     ):
+        allowed = "[0, 1]" if name == "mean" else "(0, 1]"
         raise WeightsError(
-            f"'{name}' in {path.with_suffix('.json')} must be three numbers in [0, 1]. "
+            f"'{name}' in {path.with_suffix('.json')} must be three numbers in {allowed}. "
             f"Got {value!r}."
         )
     return float(value[0]), float(value[1]), float(value[2])
@@ -314,10 +337,12 @@ def head_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
     """
     get = getattr(network, "get_classifier", None)
     if get is not None:
-        own = {id(parameter) for parameter in get().parameters()}
+        found = get()
+        # Distilled networks have two.
+        heads = found if isinstance(found, tuple) else (found,)
     else:
-        linear = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
-        own = {id(parameter) for parameter in linear.parameters()}
+        heads = ([module for module in network.modules() if isinstance(module, nn.Linear)][-1],)
+    own = {id(parameter) for head in heads for parameter in head.parameters()}
     return [(name, p) for name, p in network.named_parameters() if id(p) in own]
 
 

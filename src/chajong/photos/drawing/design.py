@@ -145,12 +145,12 @@ def _facelift(design: Design, detail: int, step: int) -> Design:
 
     match detail:
         case 0:
-            return replace(design, wheel=other(design.wheel, len(WHEELS)))
-        case 1:
             return replace(
                 design,
                 headlamp=other(design.headlamp, len(HEADLAMPS)),
                 tail_lamp=other(design.tail_lamp, len(TAIL_LAMPS)),
             )
-        case _:
+        case 1:
             return replace(design, grille=other(design.grille, len(GRILLES)))
+        case _:
+            return replace(design, wheel=other(design.wheel, len(WHEELS)))

@@ -1,13 +1,12 @@
 """The photos of the demo: a car, a place, an hour, a camera and what it does to the picture."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
-from chajong.photos.drawing.backdrop import PLACES, Place, backdrop
-from chajong.photos.drawing.body import PLATE_TEXELS, Body, Surface, shape
+from chajong.photos.drawing.backdrop import PLACES, backdrop
+from chajong.photos.drawing.body import Surface, shape
 from chajong.photos.drawing.design import Design
 from chajong.photos.drawing.light import (
     CLOUDY,
@@ -40,14 +39,14 @@ from chajong.photos.drawing.styles import Material as M
 Rng = np.random.Generator
 
 _VIEWS = (  # degrees from the nose, how much they vary, share of all photos
-    (0, 8, 0.13),
-    (36, 13, 0.33),
-    (90, 9, 0.17),
-    (143, 13, 0.25),
-    (180, 8, 0.12),
+    (0, 6, 0.10),
+    (36, 8, 0.38),
+    (90, 6, 0.12),
+    (143, 8, 0.30),
+    (180, 6, 0.10),
 )
 _HOURS = (SUNNY, CLOUDY, DUSK, NIGHT)
-_BY_DAY, _BY_NIGHT = (0.44, 0.34, 0.14, 0.08), (0.22, 0.26, 0.24, 0.28)
+_BY_DAY, _BY_NIGHT = (0.44, 0.34, 0.14, 0.08), (0.26, 0.30, 0.24, 0.20)
 _PAINTS: tuple[RGB, ...] = (
     (0.80, 0.80, 0.79), (0.72, 0.72, 0.68), (0.44, 0.46, 0.48), (0.20, 0.21, 0.23),
     (0.07, 0.075, 0.085), (0.012, 0.012, 0.014), (0.02, 0.05, 0.26), (0.05, 0.15, 0.44),
@@ -139,9 +138,9 @@ def snap_wheel(car: Car, rng: Rng) -> Image.Image:
 def _camera(fit_m: F32, degrees: float, rng: Rng, *, left: bool = False) -> Camera:
     """A camera that looks at the middle of the car from an angle and just holds some points."""
     side = 1 if left or rng.random() < 0.5 else -1
-    around, up = np.radians(degrees * side), np.radians(rng.uniform(3.5, 10))
+    around, up = np.radians(degrees * side), np.radians(rng.uniform(4, 9))
     towards = -np.array([np.cos(around) * np.cos(up), np.sin(around) * np.cos(up), np.sin(up)])
-    place = np.array([0, 0, 0.75]) - towards * rng.uniform(6.0, 9.5)
+    place = np.array([0, 0, 0.75]) - towards * rng.uniform(6.5, 9.0)
     right = np.cross(towards, (0, 0, 1)) / np.cos(up)
     down = np.cross(towards, right)
     roll = rng.normal(0, 0.015)
@@ -155,7 +154,7 @@ def _camera(fit_m: F32, degrees: float, rng: Rng, *, left: bool = False) -> Came
     aspect = np.clip(wide / tall * 0.93, 1.2, 1.75) * rng.uniform(0.93, 1.07)
     height = int(rng.integers(200, 256))
     size = np.array([2 * round(height * aspect), 2 * height])
-    focal_px = rng.uniform(0.88, 0.98) * min(size[0] / wide, size[1] / tall)
+    focal_px = rng.uniform(0.92, 0.99) * min(size[0] / wide, size[1] / tall)
     slack = size - (high - low) * focal_px
     centre = size / 2 - (low + high) / 2 * focal_px + slack * rng.uniform(-0.3, 0.3, 2)
     return Camera(camera.place_m, axes, focal_px, (centre[0], centre[1]), (int(size[0]), int(size[1])))
@@ -207,10 +206,10 @@ def _develop(photo: Image.Image, sky: Sky, rng: Rng, *, dark: bool) -> Image.Ima
         case 2:
             photo = photo.filter(ImageFilter.SHARPEN)
     pixels = np.asarray(photo, np.float32)
-    gain = rng.uniform(0.6, 0.95) if dark else rng.uniform(0.9, 1.12)
+    gain = rng.uniform(0.65, 0.95) if dark else rng.uniform(0.9, 1.12)
     pixels = pixels * (gain * (1 + rng.normal(0, 0.02, 3))).astype(np.float32)
     noise = rng.standard_normal(pixels.shape[:2], np.float32)[..., None]
-    pixels += noise * np.float32(rng.uniform(1, 4.5))
+    pixels += noise * np.float32(rng.uniform(1, 3.5))
     photo = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     if rng.random() < 0.05:  # some dealers mirror their photos
         photo = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from chajong.photos.drawing.design import Design
 from chajong.photos.drawing.body import PLATE_TEXELS, Floats, Shape, Surface
+from chajong.photos.drawing.design import Design
 from chajong.photos.drawing.styles import (
     BUMPERS,
     GRILLES,

@@ -1,0 +1,83 @@
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import chajong
+from chajong.environment import package_version
+
+SOURCE = Path(chajong.__file__).parents[1]
+TRAINING = ("torch", "torchvision", "timm", "safetensors")
+
+
+def examined(*options: str, **environment: str) -> list[str]:
+    code = "from chajong.doctor import examine\nfor line in examine():\n    print(line)"
+    made = subprocess.run(
+        [sys.executable, *options, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert made.stderr == ""
+    return made.stdout.splitlines()
+
+
+def packages_without(folder: Path, *names: str) -> str:
+    """A folder of the installed packages without some, to be put first where Python looks."""
+    folder.mkdir()
+    for path in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        package = path.name.split("-")[0].split(".")[0].lower()
+        if package not in names:
+            (folder / path.name).symlink_to(path)
+    return os.pathsep.join((str(SOURCE), str(folder)))
+
+
+def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    # -S: without the packages that are installed, but for those of PYTHONPATH.
+    lines = examined(
+        "-S",
+        PYTHONPATH=packages_without(tmp_path / "packages", *TRAINING, "simplejpeg"),
+        CHAJONG_CACHE=str(tmp_path / "file" / "cache"),
+    )
+    assert lines[0].startswith("ok  Python 3.")
+    assert "!!  missing: simplejpeg. Run: pip install chajong" in lines
+    training = "missing: torch, torchvision, timm, safetensors. Run: pip install 'chajong[train]'"
+    assert [line for line in lines if line.startswith(f"!!  {training}")]
+    cache = f"the cache {tmp_path / 'file' / 'cache'} cannot be written: set CHAJONG_CACHE"
+    assert [line for line in lines if line.startswith(f"!!  {cache}")]
+    assert all(line.startswith(("ok  ", "--  ", "!!  ")) for line in lines)
+
+
+def test_what_is_there_is_said(tmp_path: Path) -> None:
+    kept = tmp_path / "hub" / "hub" / "models--timm--resnet10t.c3_in1k"
+    kept.mkdir(parents=True)
+    (tmp_path / "torch" / "hub" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "torch" / "hub" / "checkpoints" / "resnet50-0676ba61.pth").write_text("")
+    no_proxy = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "")
+    lines = examined(
+        CHAJONG_CACHE=str(tmp_path / "cache"),
+        HF_HOME=str(tmp_path / "hub"),
+        TORCH_HOME=str(tmp_path / "torch"),
+        HF_ENDPOINT="http://127.0.0.1:9",  # where nobody answers
+        **no_proxy,
+    )
+    text = "\n".join(lines)
+    for name in ("chajong", "numpy", "polars", *TRAINING):
+        assert f"{name} {package_version(name)}" in text
+    assert f"the cache {tmp_path / 'cache'} can be written" in text
+    assert "pretrained weights kept here: resnet10t.c3_in1k, resnet50-0676ba61.pth" in text
+    assert "--  the hub cannot be reached: give a local file (--set model.weights=FILE" in text
+    assert "precision chosen here: " in text
+    assert "the C allocator" in text
+    assert "missing" not in text
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_torch_that_does_not_work(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise OSError('libcudart.so.13: not found')")
+    lines = examined(PYTHONPATH=os.pathsep.join((str(SOURCE), str(tmp_path))))
+    assert lines[-1].startswith("!!  torch does not work here: libcudart.so.13: not found. Run: ")

@@ -1,0 +1,513 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+
+from chajong.errors import ChajongError, DataError, ResourceError, RunError
+from chajong.files import fingerprint, write_json
+from chajong.labels import Labels
+from chajong.manifest import ISSUE_COLUMNS, PHOTO_COLUMNS, Manifest
+from chajong.metrics import Estimate
+from chajong.recipe import Recipe, fingerprint_of
+from chajong.recipes import RECIPES, load_recipe
+from chajong.run import Record, Run, finish_model, list_runs, now
+from chajong.score import Score
+from chajong.split import split
+
+RECIPE = load_recipe("demo", ["train.epochs=3", "folds.num_folds=2"])
+SCORE = Score(
+    num_photos=8,
+    num_unscored=0,
+    unpredicted=(),
+    log_loss=Estimate(0.5, 0.4, 0.6),
+    top1=Estimate(0.9, 0.8, 1.0),
+    top5=Estimate(1.0, 1.0, 1.0),
+    macro_f1=Estimate(0.9, 0.8, 1.0),
+    ece=Estimate(0.1, 0.0, 0.2),
+    equal=(),
+)
+
+
+def photos(root: Path, changed: str = "") -> Manifest:
+    names = [f"{label}/{number}.jpg" for label in ("K5", "쏘나타") for number in range(4)]
+    table = pl.DataFrame(
+        {
+            "id": names,
+            "path": names,
+            "part": "train",
+            "label": [name.split("/")[0] for name in names],
+            "fold": None,
+            "user_group": None,
+            "size_bytes": 1000,
+            "sha256": [f"{changed}{name}" for name in names],
+            "phash": range(8),
+            "width_px": 64,
+            "height_px": 48,
+            "format": "jpeg",
+            "readable": True,
+            "reason": None,
+            "group": range(8),
+        },
+        schema_overrides=PHOTO_COLUMNS,
+    ).select(*PHOTO_COLUMNS)
+    issues = pl.DataFrame(schema=ISSUE_COLUMNS)
+    return Manifest(Labels(("K5", "쏘나타")), root, table, issues)
+
+
+def facts(recipe: Recipe, manifest: Manifest, models: tuple[str, ...] = ("0", "1")) -> Record:
+    return Record(
+        recipe=recipe.name,
+        recipe_fingerprint=recipe.fingerprint,
+        data=str(manifest.root),
+        data_fingerprint=manifest.fingerprint,
+        num_photos=manifest.table.height,
+        models=models,
+        weights="none",
+        licence="",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.2, 0.2, 0.2),
+        created=now(),
+        environment={"device": "cpu"},
+    )
+
+
+def started(
+    folder: Path,
+    recipe: Recipe = RECIPE,
+    models: tuple[str, ...] = ("0", "1"),
+    changed: str = "",
+) -> Run:
+    manifest = photos(folder.parent / "photos", changed)
+    folds = split(manifest, 2, 0) if "all" not in models else None
+    return Run.start(folder, recipe, manifest, folds, facts(recipe, manifest, models))
+
+
+def finished(folder: Path, **options: Any) -> Run:
+    run = started(folder, **options)
+    for name in run.models:
+        finish_model(run.model_folder(name), {"seconds": 60.0}, [{"epoch": 1, "loss": 0.5}])
+    write_json(run.score_path, SCORE.as_dict())
+    return run
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    change(values)
+    path.write_text(json.dumps(values), encoding="utf-8")
+
+
+def test_a_run_is_read_back(tmp_path: Path) -> None:
+    run = started(tmp_path / "run")
+    again = Run.load(tmp_path / "run")
+    assert again == run
+    assert again.recipe == RECIPE
+    assert again.labels.names == ("K5", "쏘나타")
+    assert again.models == ("0", "1")
+    assert again.manifest().fingerprint == run.record.data_fingerprint
+    assert again.split().table.equals(split(run.manifest(), 2, 0).table)
+    shown = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text(encoding="utf-8"))
+    assert shown == RECIPE.model_dump(mode="json")
+
+
+def test_progress_of_a_run(tmp_path: Path) -> None:
+    run = started(tmp_path / "run")
+    assert (run.done, run.status(), run.seconds()) == ((), "0 of 2 models", 0)
+    assert run.history("0") == []
+    assert run.score() is None
+    assert run.summary()[-1] == f"next       chajong predict {run.folder} PHOTOS"
+    finish_model(run.model_folder("0"), {"seconds": 1.5, "epochs": 1}, [{"epoch": 1}])
+    assert (run.done, run.status(), run.seconds()) == (("0",), "1 of 2 models", 1.5)
+    assert run.history("0") == [{"epoch": 1}]
+    finish_model(run.model_folder("1"), {"seconds": 2}, [])
+    write_json(run.score_path, SCORE.as_dict())
+    assert (run.done, run.status(), run.seconds()) == (("0", "1"), "done", 3.5)
+    score = run.score()
+    assert score is not None
+    assert score["log_loss"]["value"] == 0.5
+    summary = "\n".join(run.summary())
+    assert "(done)" in summary
+    assert "log loss              0.5000   0.4000 to 0.6000" in summary
+    assert str(run.predictions_path) in summary
+
+
+def test_a_row_tells_score_time_and_what_the_recipe_changes(tmp_path: Path) -> None:
+    run = finished(tmp_path / "tries")
+    name, status, log_loss, top1, took, began, changes = run.row()
+    assert (name, status, log_loss, top1, took) == ("tries", "done", "0.5000", "0.9000", "2.0 min")
+    assert began == run.record.created[:16].replace("T", " ")
+    assert changes == "train.epochs=3, folds.num_folds=2"
+    assert finished(tmp_path / "plain", recipe=RECIPES["demo"]).row()[-1] == ""
+    assert started(tmp_path / "fresh").row()[1:5] == ("0 of 2 models", "", "", "0 s")
+
+
+def test_a_row_compares_with_the_nearest_recipe_where_none_has_the_name(tmp_path: Path) -> None:
+    mine = load_recipe("convnext-focal", ["name=mine", "optim.lr=0.001", "train.ema.decay=0.9"])
+    run = started(tmp_path / "run", mine)
+    assert run.row()[-1] == "convnext-focal-ema: optim.lr=0.001, train.ema.decay=0.9"
+
+
+def test_runs_of_folds_and_of_all_photos_are_told_apart(tmp_path: Path) -> None:
+    folds, whole = started(tmp_path / "folds"), started(tmp_path / "whole", models=("all",))
+    other = started(tmp_path / "other", changed="x")
+    assert folds.fingerprint == fingerprint(
+        folds.record.recipe_fingerprint, folds.record.data_fingerprint
+    )
+    assert len({folds.fingerprint, whole.fingerprint, other.fingerprint}) == 3
+    assert whole.model_folder("all") == tmp_path / "whole" / "all"
+    assert folds.model_folder("1") == tmp_path / "folds" / "fold-1"
+    assert not (tmp_path / "whole" / "split.parquet").exists()
+
+
+def test_the_same_command_goes_on_with_a_run(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    before = files(run.folder)
+    assert started(run.folder) == run
+    renamed = RECIPE.model_copy(update={"name": "other", "about": "decides nothing"})
+    assert started(run.folder, renamed) == run
+    assert files(run.folder) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"recipe": load_recipe("demo", ["train.epochs=4", "folds.num_folds=2"])},
+            "another recipe: train.epochs was 3 and is now 4.",
+        ),
+        ({"changed": "x"}, "other data: 8 photos of"),
+        ({"models": ("all",)}, "A model of all photos and models of folds are different runs"),
+    ],
+)
+def test_a_run_of_something_else_is_refused(
+    options: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    run = finished(tmp_path / "run")
+    before = files(run.folder)
+    with pytest.raises(RunError) as caught:
+        started(run.folder, **options)
+    assert said in str(caught.value)
+    assert "--out" in str(caught.value)
+    assert files(run.folder) == before
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path: Path) -> None:
+    # The recipe of `--recipe mine/recipe.yaml --out mine` most of all.
+    (tmp_path / "recipe.yaml").write_text("extends: demo")
+    (tmp_path / ".hidden").write_text("")
+    with pytest.raises(RunError, match=r"is not empty and holds no run, but 'recipe.yaml'\. "):
+        started(tmp_path)
+    assert set(files(tmp_path)) == {"recipe.yaml", ".hidden"}
+    assert (tmp_path / "recipe.yaml").read_text() == "extends: demo"
+    for number in range(9):
+        (tmp_path / f"{number}.jpg").write_text("")
+    with pytest.raises(RunError, match=r"but '0\.jpg', '1\.jpg', '2\.jpg' and 7 more"):
+        started(tmp_path)
+
+
+def test_an_empty_folder_may_hold_hidden_files(tmp_path: Path) -> None:
+    (tmp_path / ".DS_Store").write_text("")
+    assert started(tmp_path).folder == tmp_path
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("")
+    with pytest.raises(ResourceError, match="a file stands where a folder is needed"):
+        started(tmp_path / "run")
+
+
+STARTING = """
+import os, sys
+from pathlib import Path
+from tests.test_run import started
+
+count = 0
+replace = Path.replace
+def stop_before(path, target):
+    global count
+    count += 1
+    if count == int(sys.argv[2]):
+        os.kill(os.getpid(), 9)
+    return replace(path, target)
+
+Path.replace = stop_before
+started(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("step", [1, 4, 6])
+def test_a_process_killed_while_it_made_the_folder(step: int, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    killed = subprocess.run([sys.executable, "-c", STARTING, str(folder), str(step)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (folder / "run.json").exists()
+    assert list_runs(tmp_path) == []
+    with pytest.raises(RunError, match="is no run"):
+        Run.load(folder)
+    # Even a run of something else may have the folder: nothing was trained in it.
+    run = started(folder, load_recipe("demo"), ("all",), changed="x")
+    assert Run.load(folder) == run
+    assert set(files(folder)) - {".started"} == {
+        *("run.json", "recipe.yaml", "labels.json", "issues.parquet", "manifest.parquet")
+    }
+
+
+@pytest.mark.parametrize("folder", ["missing", "empty", "file"])
+def test_what_is_no_run(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"is no run: it has no run\.json"):
+        Run.load(tmp_path / folder)
+
+
+def broken_record(folder: Path) -> None:
+    (folder / "run.json").write_text('{"format": 1, ')
+
+
+def record_of_a_list(folder: Path) -> None:
+    (folder / "run.json").write_text("[]")
+
+
+def record_in_other_encoding(folder: Path) -> None:
+    (folder / "run.json").write_bytes(b"\xff\xfe")
+
+
+def record_too_deep(folder: Path) -> None:
+    (folder / "run.json").write_text("[" * 100_000)
+
+
+def record_without_format(folder: Path) -> None:
+    edit(folder / "run.json", lambda values: values.pop("format"))
+
+
+def record_without_models(folder: Path) -> None:
+    edit(folder / "run.json", lambda values: values.pop("models"))
+
+
+def record_with_more(folder: Path) -> None:
+    edit(folder / "run.json", lambda values: values.update(more=1))
+
+
+def newer_format(folder: Path) -> None:
+    edit(folder / "run.json", lambda values: values.update(format=2, more=1))
+
+
+def no_recipe(folder: Path) -> None:
+    (folder / "recipe.yaml").unlink()
+
+
+def broken_recipe(folder: Path) -> None:
+    (folder / "recipe.yaml").write_text("[")
+
+
+def wrong_recipe(folder: Path) -> None:
+    (folder / "recipe.yaml").write_text("name: demo\nnonsense: 1")
+
+
+def odd_recipe(folder: Path) -> None:
+    path = folder / "recipe.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + "extends: 2024-01-01\n")
+
+
+def changed_recipe(folder: Path) -> None:
+    path = folder / "recipe.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert "epochs: 3" in text
+    path.write_text(text.replace("epochs: 3", "epochs: 4"), encoding="utf-8")
+
+
+def broken_labels(folder: Path) -> None:
+    (folder / "labels.json").write_text("{}")
+
+
+LOADING: dict[Callable[[Path], None], str] = {
+    broken_record: "run.json is damaged: Expecting",
+    record_of_a_list: "run.json is damaged",
+    record_in_other_encoding: "run.json is damaged",
+    record_too_deep: "run.json is damaged",
+    record_without_format: "run.json is damaged: format: Field required",
+    record_without_models: "run.json is damaged: models: Field required",
+    record_with_more: "run.json is damaged: more: Extra inputs",
+    newer_format: "was made by a newer version (format 2; this one reads up to 1). Update",
+    no_recipe: "recipe.yaml cannot be read",
+    broken_recipe: "recipe.yaml cannot be read",
+    wrong_recipe: "nonsense: unknown key",
+    odd_recipe: "extends: unknown key",
+    changed_recipe: "recipe.yaml was changed after the run started. Restore it",
+    broken_labels: "labels.json",
+}
+
+
+@pytest.mark.parametrize("damage", LOADING, ids=lambda damage: damage.__name__)
+def test_a_damaged_run_is_refused(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    damage(run.folder)
+    for again in (Run.load, started):
+        with pytest.raises(ChajongError) as caught:
+            again(run.folder)
+        assert LOADING[damage] in str(caught.value)
+        assert str(run.folder) in str(caught.value)
+
+
+def test_comments_and_order_of_the_recipe_are_no_change(tmp_path: Path) -> None:
+    run = started(tmp_path / "run")
+    values = yaml.safe_load((run.folder / "recipe.yaml").read_text(encoding="utf-8"))
+    text = "# a note\n" + yaml.safe_dump(dict(reversed(values.items())), allow_unicode=True)
+    (run.folder / "recipe.yaml").write_text(text, encoding="utf-8")
+    assert Run.load(run.folder).recipe == RECIPE
+
+
+def test_a_run_of_an_older_version_is_read_after_recipes_have_grown(tmp_path: Path) -> None:
+    # As if 'infer.weights' had not been there yet: a new setting with a default.
+    run = started(tmp_path / "run")
+    values = yaml.safe_load((run.folder / "recipe.yaml").read_text(encoding="utf-8"))
+    del values["infer"]["weights"]
+    (run.folder / "recipe.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+    old = fingerprint_of(values)
+    assert old != RECIPE.fingerprint
+    edit(run.folder / "run.json", lambda record: record.update(recipe_fingerprint=old))
+    assert Run.load(run.folder).recipe == RECIPE
+    assert started(run.folder).fingerprint != run.fingerprint
+
+
+def broken_score(folder: Path) -> None:
+    (folder / "score.json").write_text("{}")
+
+
+def score_of_words(folder: Path) -> None:
+    edit(folder / "score.json", lambda values: values["log_loss"].update(value="much"))
+
+
+def broken_done(folder: Path) -> None:
+    (folder / "fold-1" / "done.json").write_text("null")
+
+
+LATER: dict[Callable[[Path], None], str] = {
+    broken_score: "score.json is damaged: num_photos: Field required",
+    score_of_words: "score.json is damaged: log_loss.value",
+    broken_done: "done.json is damaged",
+}
+
+
+@pytest.mark.parametrize("damage", LATER, ids=lambda damage: damage.__name__)
+def test_damage_of_what_was_measured(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    damage(run.folder)
+    with pytest.raises(RunError) as caught:
+        Run.load(run.folder).row()
+    assert LATER[damage] in str(caught.value)
+
+
+def test_damage_of_the_rest(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run")
+    (run.folder / "fold-0" / "history.json").write_text('{"epoch": 1}')
+    with pytest.raises(RunError, match=r"history\.json is damaged"):
+        run.history("0")
+    for name, read in (("split.parquet", run.split), ("manifest.parquet", run.manifest)):
+        (run.folder / name).write_text("PAR1 no more")
+        with pytest.raises(DataError):
+            read()
+
+
+def test_runs_are_listed_newest_first_and_damaged_ones_are_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number, name in enumerate(["b", "c", "a"]):
+        finished(tmp_path / name)
+        path = tmp_path / name / "run.json"
+        record = json.loads(path.read_text(encoding="utf-8"))
+        write_json(path, {**record, "created": f"2026-01-0{number + 1}T00:00:00+09:00"})
+    damages = [*LOADING, *LATER]
+    for damage in damages:
+        damage(finished(tmp_path / damage.__name__).folder)
+    (tmp_path / "no run").mkdir()
+    (tmp_path / "file").write_text("")
+    assert [run.folder.name for run in list_runs(tmp_path)] == ["a", "c", "b"]
+    said = capfd.readouterr().err
+    for damage in damages:
+        assert str(tmp_path / damage.__name__) in said
+    assert said.count("left out: ") == len(damages)
+    assert "no run" not in said
+
+
+def test_a_folder_without_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path, tmp_path / "missing", tmp_path / "file"):
+        assert list_runs(folder) == []
+    assert capfd.readouterr().err == ""
+
+
+HOLDING = """
+import sys
+from pathlib import Path
+from chajong.run import Run
+with Run.load(Path(sys.argv[1])).alone():
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextmanager
+def training(folder: Path) -> Iterator["subprocess.Popen[str]"]:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDING, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_only_one_process_trains_a_run(tmp_path: Path) -> None:
+    run = started(tmp_path / "run")
+    with training(run.folder) as other:
+        with pytest.raises(RunError, match="Another process is training"), run.alone():
+            pass
+        assert started(run.folder) == run  # the question who trains comes later, at once
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        with run.alone():
+            pass
+
+
+def test_two_processes_that_start_at_once_share_one_run(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom tests.test_run import started\n"
+        "print(started(Path(sys.argv[1])).record.created)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "run")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = {process.communicate()[0] for process in processes}
+    assert [process.returncode for process in processes] == [0, 0]
+    assert said == {f"{Run.load(tmp_path / 'run').record.created}\n"}
+
+
+def test_times_sort_as_texts() -> None:
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", now())
+    assert now() <= now()
+
+
+def test_the_split_belongs_to_the_manifest(tmp_path: Path) -> None:
+    run = started(tmp_path / "run")
+    assert run.split().manifest_fingerprint == run.manifest().fingerprint
