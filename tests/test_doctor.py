@@ -34,20 +34,27 @@ def packages_without(folder: Path, *names: str) -> str:
     return os.pathsep.join((str(SOURCE), str(folder)))
 
 
-def test_what_is_missing_is_said_with_what_to_do(tmp_path: Path) -> None:
+def test_what_is_missing_for_training_is_said_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
+    cache = tmp_path / "file" / "cache"
     # -S: without the packages that are installed, but for those of PYTHONPATH.
-    lines = examined(
-        "-S",
-        PYTHONPATH=packages_without(tmp_path / "packages", *TRAINING, "simplejpeg"),
-        CHAJONG_CACHE=str(tmp_path / "file" / "cache"),
-    )
+    path = packages_without(tmp_path / "packages", *TRAINING)
+    lines = examined("-S", PYTHONPATH=path, CHAJONG_CACHE=str(cache))
     assert lines[0].startswith("ok  Python 3.")
-    assert "!!  missing: simplejpeg. Run: pip install chajong" in lines
-    training = "missing: torch, torchvision, timm, safetensors. Run: pip install 'chajong[train]'"
-    assert [line for line in lines if line.startswith(f"!!  {training}")]
-    cache = f"the cache {tmp_path / 'file' / 'cache'} cannot be written: set CHAJONG_CACHE"
-    assert [line for line in lines if line.startswith(f"!!  {cache}")]
+    assert lines[1].startswith(f"ok  numpy {package_version('numpy')}, ")
+    assert lines[2].startswith("!!  missing: torch, torchvision, timm, safetensors. Run: pip")
+    assert "'chajong[train]'" in lines[2]
+    assert lines[3].startswith("ok  ")
+    assert "cores" in lines[3]
+    assert lines[4:] == [
+        f"!!  the cache {cache} cannot be written: set CHAJONG_CACHE to one that can be"
+    ]
+
+
+def test_the_doctor_works_where_much_is_missing(tmp_path: Path) -> None:
+    path = packages_without(tmp_path / "packages", "simplejpeg", "numpy", "polars", "typer")
+    lines = examined("-S", PYTHONPATH=path)
+    assert "!!  missing: numpy, simplejpeg, polars, typer. Run: pip install chajong" in lines
     assert all(line.startswith(("ok  ", "--  ", "!!  ")) for line in lines)
 
 

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chajong.environment import memory_bytes, num_cores, package_version
-from chajong.errors import ChajongError
-from chajong.files import make_folder
-from chajong.photos.cache import default_cache_folder
 
 _NEEDED = ("numpy", "pillow", "simplejpeg", "polars", "pydantic", "PyYAML", "rich", "typer")
 _TRAINING = ("torch", "torchvision", "timm", "safetensors")
@@ -25,8 +22,9 @@ def examine() -> Iterator[str]:
     yield from _packages(_NEEDED, "pip install chajong")
     yield from _packages(_TRAINING, "pip install 'chajong[train]' to train and predict")
     yield f"ok  {num_cores()} cores, {memory_bytes() / 2**30:.1f} GiB of memory"
-    yield from _cache()
-    if any(package_version(name) is None for name in _TRAINING):
+    if _installed(_NEEDED):
+        yield from _cache()
+    if not _installed(_NEEDED + _TRAINING):
         return
     try:
         yield from _devices()
@@ -35,6 +33,10 @@ def examine() -> Iterator[str]:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         remedy = "pip install --force-reinstall 'chajong[train]'"
         yield f"!!  torch does not work here: {reason}. Run: {remedy}"
+
+
+def _installed(names: tuple[str, ...]) -> bool:
+    return all(package_version(name) is not None for name in names)
 
 
 def _packages(names: tuple[str, ...], remedy: str) -> Iterator[str]:
@@ -48,6 +50,11 @@ def _packages(names: tuple[str, ...], remedy: str) -> Iterator[str]:
 
 
 def _cache() -> Iterator[str]:
+    # Imported late, like all that needs a package which may be missing.
+    from chajong.errors import ChajongError
+    from chajong.files import make_folder
+    from chajong.photos.cache import default_cache_folder
+
     folder = default_cache_folder()
     try:
         make_folder(folder)

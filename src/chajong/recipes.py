@@ -135,9 +135,13 @@ def _demo() -> Recipe:
     )
 
 
+LADDER: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in _ladder()})
+"""The seven rungs, from the lowest."""
+
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {recipe.name: recipe for recipe in (*_ladder(), _cars_fast(), _demo())}
+    {**LADDER, **{recipe.name: recipe for recipe in (_cars_fast(), _demo())}}
 )
+"""All named recipes."""
 
 
 def named_recipe(name: str) -> Recipe:

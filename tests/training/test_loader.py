@@ -123,26 +123,28 @@ class Failing(Examples):
 def test_an_error_while_reading_ahead_reaches_the_loop() -> None:
     examples, before = make_examples(), threads()
     failing = Failing(examples.pixels, examples.rows, examples.targets)
-    seen = 0
+    feed = EagerFeed(Batches(failing, 4, (42, 0), ALONE), 0, 0)
     with pytest.raises(OSError, match="the disk is gone"):
-        for _ in EagerFeed(Batches(failing, 4, (42, 0), ALONE), 0, 0):
-            seen += 1
-    assert seen < 6
+        list(feed)
     assert threads() == before
 
 
 def leave_early(feed: Feed) -> None:
     for _ in feed:
+        assert threading.active_count() > 1
         raise KeyboardInterrupt
 
 
-def test_leaving_the_loop_ends_the_thread() -> None:
+@pytest.mark.parametrize("start", [0, 3])
+def test_leaving_the_loop_ends_the_thread(start: int) -> None:
+    # A device that is not the CPU and keeps nothing.
+    elsewhere = World(0, 1, torch.device("meta"))
     before = threads()
-    for _ in EagerFeed(batches(), 0, 0):
+    for _ in batches(world=elsewhere).epoch(0, start):
         break
     assert threads() == before
     with pytest.raises(KeyboardInterrupt):
-        leave_early(EagerFeed(batches(), 0, 0))
+        leave_early(batches(world=elsewhere).epoch(0, start))
     assert threads() == before
 
 

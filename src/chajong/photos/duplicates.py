@@ -32,6 +32,7 @@ _SAME_FROM = 0.84
 _NUM_FREQUENCIES = 8
 _CROP = 0.04  # what the second view of a signature lacks on each side
 _MOST_CANDIDATES = 16  # a photo and view; more are all of one scene, and joined through others
+_ROUND = 8192  # candidates that are looked at together
 _CHUNK_PAIRS, _CHUNK_PHOTOS = 512, 4096  # as floats, all thumbnails at once would be large
 # Tiles this small stay below the size at which OpenBLAS starts threads for a product, which
 # takes it longer than the product; measured, four times as long.
@@ -70,19 +71,25 @@ def near_duplicates(thumbs: Bytes) -> Pairs:
     Returns:
         The pairs found, each once; flat photos are in none.
     """
-    found = _candidates(thumbs)
-    chunks = [found[at : at + _CHUNK_PAIRS] for at in range(0, len(found), _CHUNK_PAIRS)]
-    with ThreadPoolExecutor() as threads:
-        checked = list(threads.map(lambda chunk: _verify(thumbs, chunk), chunks))
-    score = np.concatenate([np.zeros(0, np.float32), *checked])
-    same = score >= _SAME_FROM
-    found, score = found[same], score[same]
+    waiting = _candidates(thumbs)
+    waiting = waiting[np.argsort(-waiting["agree"], kind="stable")]
+    found, score = waiting[:0], np.zeros(0, np.float32)
+    while len(waiting):
+        # Likeliest first, and none within what is joined already: of a thousand photos of one
+        # scene a few thousand pairs are looked at, not half a million.
+        joined = components(len(thumbs), found["a"], found["b"])
+        waiting = waiting[joined[waiting["a"]] != joined[waiting["b"]]]
+        some, waiting = waiting[:_ROUND], waiting[_ROUND:]
+        agree = _verify_all(thumbs, some)
+        same = agree >= _SAME_FROM
+        found = np.concatenate([found, some[same]])
+        score = np.concatenate([score, agree[same]])
     order = np.argsort(-score, kind="stable")
     # A pair may be found in several views; its best is kept.
-    _, best = np.unique(np.sort(_ends(found[order]), axis=1), axis=0, return_index=True)
+    ends = np.sort(np.stack([found["a"], found["b"]], axis=1).astype(np.intp), axis=1)
+    _, best = np.unique(ends[order], axis=0, return_index=True)
     kept = order[np.sort(best)]
-    ends = _ends(found[kept])
-    return Pairs(ends[:, 0], ends[:, 1], score[kept], found[kept]["mirrored"])
+    return Pairs(ends[kept, 0], ends[kept, 1], score[kept], found["mirrored"][kept])
 
 
 def components(num: int, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -128,10 +135,6 @@ def perceptual_hashes(thumbs: Bytes) -> NDArray[np.uint64]:
 
 _PAIR = np.dtype([("a", "i4"), ("b", "i4"), ("agree", "f4"), ("mirrored", "?"), ("cropped", "?")])
 """A candidate: photo b, perhaps mirrored, may be photo a, perhaps cropped."""
-
-
-def _ends(pairs: NDArray[np.void]) -> NDArray[np.intp]:
-    return np.stack([pairs["a"], pairs["b"]], axis=1).astype(np.intp)
 
 
 # --- signatures and candidates --------------------------------------------------------------------
@@ -223,6 +226,13 @@ def _strongest(pairs: NDArray[np.void]) -> NDArray[np.void]:
 
 
 # --- verification ---------------------------------------------------------------------------------
+
+
+def _verify_all(thumbs: Bytes, pairs: NDArray[np.void]) -> Float:
+    chunks = [pairs[at : at + _CHUNK_PAIRS] for at in range(0, len(pairs), _CHUNK_PAIRS)]
+    with ThreadPoolExecutor() as threads:
+        checked = list(threads.map(partial(_verify, thumbs), chunks))
+    return np.concatenate([np.zeros(0, np.float32), *checked])
 
 
 def _verify(thumbs: Bytes, pairs: NDArray[np.void]) -> Float:

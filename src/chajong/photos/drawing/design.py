@@ -128,7 +128,7 @@ def _vary(body: Body, rng: np.random.Generator) -> Body:
         length_m=body.length_m * length,
         width_m=body.width_m * width,
         height_m=body.height_m * height,
-        wheel_radius_m=body.wheel_radius_m * rng.uniform(0.96, 1.06),
+        wheel_radius_m=body.wheel_radius_m * rng.uniform(1.0, 1.08),
         nose_m=body.nose_m * rng.uniform(0.95, 1.05),
         cowl_m=body.cowl_m * rng.uniform(0.98, 1.03),
         tail_m=body.tail_m * rng.uniform(0.97, 1.04),

@@ -32,6 +32,13 @@ from chajong.photos.drawing.styles import (
 Skin = NDArray[np.uint8]
 M = Material
 
+_LAMPS_GROWN = 1.3
+_ABOVE_M = 2.0  # higher than any wall
+_BONNET = Line(M.SEAM, ((-0.1, 0.88), (1.0, 0.90), (1.2, 0.94)), 0.008)
+_BOOT: Style = (
+    Line(M.SEAM, ((-0.1, 0.36), (0.78, 0.36), (0.84, 1.0)), 0.008),
+    Disc(M.CHROME, (0.0, 0.86), 0.035),
+)
 # The letter of a number plate: a consonant (ga, na, da, ra, ma, ba, sa) and the vowel beside it.
 _VOWEL, _TICK = ((16, 0), (16, 25)), ((16, 11), (21, 11))
 _CONSONANTS = (
@@ -144,51 +151,50 @@ def wall_skin(design: Design, shape: Shape) -> Skin:
         )
         return np.column_stack([cols, share * (height - 1)])
 
-    Canvas(image, side, per_m).paint(_side(design))
-    Canvas(image, front, per_m).paint(
-        (
-            Line(M.SEAM, ((-0.1, 0.88), (1.0, 0.90), (1.2, 0.94)), 0.008),
-            *GRILLES[design.grille],
-            *BUMPERS[design.bumper],
-            *HEADLAMPS[design.headlamp],
-        )
-    )
-    Canvas(image, rear, per_m).paint(
-        (
-            Line(M.SEAM, ((-0.1, 0.36), (0.78, 0.36), (0.84, 1.0)), 0.008),
-            Disc(M.CHROME, (0.0, 0.86), 0.035),
-            *REAR_BUMPERS[design.rear_bumper],
-            *TAIL_LAMPS[design.tail_lamp],
-        )
-    )
+    def larger(place: Callable[[Floats], Floats]) -> Canvas:
+        """Lamps are drawn larger than life, as much hangs on them."""
+        middle = np.array((0.86, 0.70))
+        grown = _LAMPS_GROWN * per_m
+        return Canvas(image, lambda p: place((p - middle) * _LAMPS_GROWN + middle), grown)
+
+    Canvas(image, side, per_m).paint(_doors(design))
+    Canvas(image, front, per_m).paint((_BONNET, *GRILLES[design.grille], *BUMPERS[design.bumper]))
+    larger(front).paint(HEADLAMPS[design.headlamp])
+    Canvas(image, rear, per_m).paint((*_BOOT, *REAR_BUMPERS[design.rear_bumper]))
+    larger(rear).paint(TAIL_LAMPS[design.tail_lamp])
+    Canvas(image, side, per_m).paint(_arches(design))
     return np.array(image)
 
 
-def _side(design: Design) -> Style:
-    """Doors, arches and trim of the side, in metres."""
+def _doors(design: Design) -> Style:
+    """Doors and trim of the side, in metres."""
     body = design.body
-    radius_m, low, axle = body.wheel_radius_m, body.clearance_m, body.wheel_radius_m
     front, rear = body.axles_m
+    low_m, radius_m = body.clearance_m, body.wheel_radius_m
     first, last = front - radius_m - 0.13, rear + radius_m * 0.55
     middle = (first + last) / 2 - 0.03
-    top = 2.0
-    pieces: list[Piece] = []
-    if design.cladding:
-        pieces += [
-            box(M.TRIM, rear, low - 0.2, front, low + 0.17, 0),
-            *(Disc(M.TRIM, (x, axle), radius_m * 1.36) for x in body.axles_m),
-        ]
-    doors = (first, middle, last) if design.num_doors == 4 else (first, middle - 0.25)
-    pieces += [Line(M.SEAM, ((x, low + 0.1), (x, top)), 0.009) for x in doors]
-    pieces.append(Line(M.SEAM, ((doors[0], low + 0.1), (doors[-1], low + 0.1)), 0.009))
-    handle = body.cowl_m - 0.16
-    handles = [(x + 0.06, x + 0.24) for x in doors[1:]]
-    material = M.CHROME if design.chrome else M.SEAM
-    pieces += [Line(material, ((a, handle), (b, handle)), 0.03) for a, b in handles]
+    ends = (first, middle, last) if design.num_doors == 4 else (first, middle - 0.25)
+    handle_m = body.cowl_m - 0.16
+    pieces: list[Piece] = [
+        *(Line(M.SEAM, ((x, low_m + 0.1), (x, _ABOVE_M)), 0.009) for x in ends),
+        Line(M.SEAM, ((first, low_m + 0.1), (ends[-1], low_m + 0.1)), 0.009),
+    ]
+    handle = M.CHROME if design.chrome else M.SEAM
+    pieces += [Line(handle, ((x + 0.06, handle_m), (x + 0.24, handle_m)), 0.03) for x in ends[1:]]
     if design.side_strip:
-        pieces.append(Line(M.CHROME, ((first, low + 0.2), (last, low + 0.2)), 0.025))
-    pieces += [Disc(M.WELL, (x, axle), radius_m * 1.13) for x in body.axles_m]
+        pieces.append(Line(M.CHROME, ((first, low_m + 0.2), (last, low_m + 0.2)), 0.025))
+    if design.cladding:
+        pieces.append(box(M.TRIM, rear, low_m - 0.2, front, low_m + 0.17, 0))
     return tuple(pieces)
+
+
+def _arches(design: Design) -> Style:
+    """The wheel arches, in metres."""
+    body = design.body
+    hubs = [(x, body.wheel_radius_m) for x in body.axles_m]
+    wells = [Disc(M.WELL, hub, body.wheel_radius_m * 1.13) for hub in hubs]
+    rims = [Disc(M.TRIM, hub, body.wheel_radius_m * 1.36) for hub in hubs]
+    return tuple([*rims, *wells] if design.cladding else wells)
 
 
 def cabin_skin(design: Design, shape: Shape) -> Skin:
