@@ -173,6 +173,7 @@ def runs(
     found = list_runs(folder)
     if not found:
         say(f"There are no runs in {folder}. Train one with: chajong train DATA --recipe NAME")
+        return
     table = Table(box=None, header_style="bold")
     for heading in ("run", "status", "log loss", "top-1", "time", "started", "differs in"):
         table.add_column(heading, overflow="fold")

@@ -310,6 +310,11 @@ class Run:
                 f"{self.record.data} then, {facts.num_photos} of {facts.data} now (or their "
                 "labels, contents or groups differ). Choose another folder with --out."
             )
+        if facts.weights != self.record.weights:
+            raise RunError(
+                f"{self.folder} started from {self.record.weights}; now there is "
+                f"{facts.weights}. Restore them, or choose another folder with --out."
+            )
         if ("all" in self.models) != ("all" in facts.models):
             raise RunError(
                 f"{self.folder} holds a run of {', '.join(self.models)}. A model of all photos "

@@ -206,12 +206,16 @@ def _search(
         even += np.abs(odd, out=odd)
         if even.max() < _CANDIDATE_FROM:
             continue
-        tile_b, tile_a, a, b = np.nonzero(even >= _CANDIDATE_FROM)
+        agree = even.transpose(1, 2, 0, 3).reshape(_BLOCK, _BLOCK)
+        hits = agree >= _CANDIDATE_FROM
+        if np.count_nonzero(hits) > _BLOCK * _MOST_CANDIDATES:  # everything looks alike
+            hits &= agree >= np.partition(agree, -_MOST_CANDIDATES, axis=1)[:, [-_MOST_CANDIDATES]]
+        a, b = np.nonzero(hits)
         pairs = np.zeros(len(a), _PAIR)
-        pairs["a"], pairs["b"] = start + tile_a * _ROWS + a, first + tile_b * _COLUMNS + b
-        pairs["agree"], pairs["cropped"] = even[tile_b, tile_a, a, b], cropped
+        pairs["a"], pairs["b"] = a + start, b + first
+        pairs["agree"], pairs["cropped"] = agree[a, b], cropped
         others = pairs["a"] != pairs["b"] if cropped else pairs["a"] < pairs["b"]
-        found.append(_strongest(pairs[others]))  # at once: where all look alike, all are found
+        found.append(_strongest(pairs[others]))
     kept = _strongest(np.concatenate([np.zeros(0, _PAIR), *found]))
     kept["mirrored"] = (queries[1][kept["a"]] * whole[1][kept["b"]]).sum(axis=1) < 0
     return kept

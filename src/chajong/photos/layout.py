@@ -108,7 +108,7 @@ def find_photos(data: Path, layout: Layout | None = None) -> Found:
     elif layout == "dacon":
         found = _from_dacon(data)
     else:
-        found = _fromfolders(data)
+        found = _from_folders(data)
     if not any(photo.part == "train" for photo in found.photos):
         raise DataError(f"No labelled photos were found in {data}. {_ALLOWED}. Give {_LAYOUTS}.")
     return found
@@ -182,7 +182,7 @@ def _from_dacon(data: Path) -> Found:
     return Found("dacon", data, (*train, *test), sample if sample.is_file() else None)
 
 
-def _fromfolders(data: Path) -> Found:
+def _from_folders(data: Path) -> Found:
     # A class may be called "train": it then holds photos, and no folders.
     if not (data / "train").is_dir() or not any(folders(data / "train")):
         return Found("imagefolder", data, tuple(_sorted(_class_photos(data, data))))

@@ -35,7 +35,7 @@ def folders(folder: Path) -> list[str]:
     Returns:
         Their names as on disk, sorted.
     """
-    return [entry.name for entry in _entries(str(folder)) if entry.is_dir()]
+    return [entry.name for entry in _entries(str(folder)) if _is_folder(entry)]
 
 
 def photos_in(folder: Path) -> Iterator[Path]:
@@ -55,7 +55,7 @@ def photos_in(folder: Path) -> Iterator[Path]:
     while waiting:
         path, above = waiting.pop()
         for entry in _entries(path):
-            if not entry.is_dir():
+            if not _is_folder(entry):
                 if is_photo(entry.name):
                     yield Path(entry.path)
                 continue
@@ -81,6 +81,17 @@ def _entries(folder: str) -> list["os.DirEntry[str]"]:
     for entry in entries:
         check_utf8(entry.path)
     return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if is_photo(entry.name):  # it becomes a photo that cannot be read
+            return False
+        raise DataError(
+            f"The link {entry.path} leads nowhere: {error.strerror}. Remove the link."
+        ) from error
 
 
 def check_utf8(path: str) -> None:

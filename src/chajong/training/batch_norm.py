@@ -6,7 +6,6 @@ import torch
 import torch.distributed as dist
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
-from torch.distributed.nn import functional as dist_functional
 
 
 class GlobalBatchNorm(nn.Module):
@@ -72,9 +71,25 @@ def _along_channels(values: Tensor, x: Tensor) -> Tensor:
     return values.view(-1, *(1,) * (x.dim() - 2))
 
 
+class _SumOverAll(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:  # noqa: ARG004 PyTorch gives it
+        return _all_reduced(x)
+
+    # Every process's loss depends on every process's numbers.
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        return _all_reduced(gradient)
+
+
 def _sum_over_all(x: Tensor) -> Tensor:
-    reduce: Any = dist_functional.all_reduce  # differentiable, and without types
-    total: Tensor = reduce(x)
+    total: Tensor = _SumOverAll.apply(x)
+    return total
+
+
+def _all_reduced(x: Tensor) -> Tensor:
+    total = x.clone()
+    dist.all_reduce(total)
     return total
 
 

@@ -1,5 +1,6 @@
 """Where an unfinished training stands: enough to go on as if nothing had happened."""
 
+import io
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,8 +64,11 @@ class Checkpoint:
             # Batches that were accumulated but not yet applied.
             "gradients": gradients,
         }
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            torch.save(state, file)
+        # By way of memory: written directly, a full disk is torch's own error, without its cause.
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        with replacing(path) as temporary:
+            temporary.write_bytes(buffer.getbuffer())
 
     @staticmethod
     def restore(path: Path, fit: "Fit") -> "Checkpoint":

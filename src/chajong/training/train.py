@@ -1,6 +1,7 @@
 """From a folder of photos and a recipe to a finished run."""
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,18 +75,13 @@ def train(data: Path, recipe: Recipe, options: Options = Options()) -> Run | Non
         Interrupted: If the user stopped it; the same call goes on.
     """  # noqa: DOC502 raised by what it calls
     keep_large_blocks()
-    with join_world(options.device) as world:
-        if not world.leads:
-            world.wait()  # the first process makes what the others then find made
-        run, manifest, folds = _prepare(data, recipe, options, world)
-        if world.leads:
-            world.wait()
-        if not world.leads:
-            _train_models(run, manifest, folds, options, world)
-            return None
-        with run.alone():
-            _train_models(run, manifest, folds, options, world)
-        return run
+    with join_world(options.device) as world, ExitStack() as held:
+        with world.leader_first():  # the others then find made what it makes
+            run, manifest, folds = _prepare(data, recipe, options, world)
+            if world.leads:
+                held.enter_context(run.alone())
+        _train_models(run, manifest, folds, options, world)
+        return run if world.leads else None
 
 
 def _prepare(
@@ -147,7 +143,13 @@ def _models(recipe: Recipe, fold: str | None) -> tuple[str, ...]:
         raise RunError(
             f"--fold must be a fold's number, {names[0]} to {names[-1]}, or 'all'. Got '{fold}'."
         )
-    return tuple(str(number) for number in recipe.folds.to_train)
+    trained = tuple(str(number) for number in recipe.folds.to_train)
+    if fold is not None and fold not in trained:
+        raise RunError(
+            f"The recipe trains fold {', '.join(trained)} only. Got --fold {fold}. "
+            f"Add --set folds.trained=[{fold}] to train that one instead."
+        )
+    return trained
 
 
 def _folder_name(recipe: Recipe, facts: Record) -> str:

@@ -1,5 +1,6 @@
 """Where a network's first weights come from, and whether they may be used."""
 
+import hashlib
 import json
 import os
 import socket
@@ -287,8 +288,9 @@ def _describe_file(path: Path, network: nn.Module) -> Source:
     facts = _facts(path)
     mean, std = _expected_input(network)
     licence = str(facts.get("license") or facts.get("licence") or facts.get("source") or "")
+    content = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     return Source(
-        f"weights in {path}",
+        f"weights in {path} (sha256 {content})",
         licence or "not stated",
         _three(path, "mean", facts.get("mean"), mean),
         _three(path, "std", facts.get("std"), std),

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from chajong.errors import TrainingError
+from chajong.errors import ChajongError, TrainingError
 from chajong.training.batch_norm import synchronise_batch_norm
 
 
@@ -132,6 +132,28 @@ class World:
         total = value.detach().clone()
         dist.all_reduce(total)
         return float(total) / self.size
+
+    @contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """Let the first process do something before the others do it too.
+
+        Yields:
+            Nothing; on the others when the first is through.
+
+        Raises:
+            TrainingError: On the others, if the first could not do it.
+        """
+        if not self.leads:
+            if not self.gather(True)[0]:
+                raise TrainingError("The first process could not start; its message says why.")
+            yield
+            return
+        try:
+            yield
+        except ChajongError:
+            self.gather(False)
+            raise
+        self.gather(True)
 
     def wait(self) -> None:
         """Wait until every process is here."""

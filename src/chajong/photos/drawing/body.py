@@ -249,8 +249,8 @@ def _mirror(body: Body) -> Surface:
     ring = np.cos(rise) ** 0.7  # a rounded box rather than a ball
     points = np.empty((19, 37, 3))
     points[..., 0] = body.x_m(body.cowl) - 0.40 + 0.08 * np.cos(turn) * ring
-    points[..., 1] = body.width_m / 2 + 0.03 + 0.13 * np.sin(turn) * ring
-    points[..., 2] = body.cowl_m + 0.12 + 0.08 * np.sin(rise)
+    points[..., 1] = body.width_m / 2 - 0.01 + 0.17 * np.sin(turn) * ring
+    points[..., 2] = body.cowl_m + 0.09 + 0.08 * np.sin(rise)
     return Surface(points)
 
 

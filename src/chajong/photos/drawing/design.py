@@ -84,7 +84,7 @@ def design(seed: int, kin: Kin) -> Design:
 
 def _generation(seed: int, family: int, generation: int) -> Design:
     orders = np.random.default_rng((seed, 1))
-    number = family + 5 * generation
+    number = family + 10 * generation
 
     def style(num_styles: int, step: int) -> int:
         """Every style once before any comes again, together with other ones each time."""

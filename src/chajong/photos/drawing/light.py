@@ -6,6 +6,7 @@ Shapes: n pixels that show the car, k materials.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chajong.photos.drawing.render import F32, Camera, Seen
 from chajong.photos.drawing.styles import Material as M
@@ -30,7 +31,7 @@ class Sky:
 
 
 SUNNY = Sky(
-    (1.15, 1.05, 0.90), (0.38, 0.46, 0.58), (0.20, 0.19, 0.17),
+    (1.02, 0.94, 0.80), (0.38, 0.46, 0.58), (0.20, 0.19, 0.17),
     (0.20, 0.40, 0.78), (0.88, 0.94, 1.05), (1.04, 1.02, 0.98), 0.0,
 )  # fmt: skip
 CLOUDY = Sky(
@@ -57,17 +58,17 @@ class Light:
 
     sky: Sky
     to_sun: F32  # (3,) a unit vector
-    around: F32  # (rows x columns, 3)
+    around: F32  # (3, rows x columns)
 
 
 @dataclass(frozen=True)
 class Palette:
     """The materials of one car."""
 
-    base: F32  # (k, 3) diffuse colour
+    base: F32  # (3, k) diffuse colour
     mirror: F32  # (k,) share that is mirrored when looked at straight
     clear: F32  # (k,) how much more is mirrored at a grazing look
-    emission: F32  # (k, 3)
+    emission: F32  # (3, k)
 
 
 # base, mirror, clear, emission when the lamps are on; the paint and the plate are the car's own
@@ -98,7 +99,7 @@ def palette(paint: RGB, plate: RGB, *, lamps_on: bool) -> Palette:
         lamps_on: Whether its lamps are lit.
 
     Returns:
-        A row a material.
+        The materials, in the order of their numbers.
     """
     seam = (paint[0] * 0.25, paint[1] * 0.25, paint[2] * 0.25)
     ink = 0.02 if plate[1] > 0.4 else 0.7
@@ -110,7 +111,8 @@ def palette(paint: RGB, plate: RGB, *, lamps_on: bool) -> Palette:
     }
     rows = [materials[material] for material in M]
     base, mirror, clear, emission = (np.array(column, np.float32) for column in zip(*rows))
-    return Palette(base, mirror, clear, emission * np.float32(1.0 if lamps_on else 0.12))
+    glow = np.float32(1.0 if lamps_on else 0.12)
+    return Palette(base.T.copy(), mirror, clear, emission.T * glow)
 
 
 def outdoors(sky: Sky, rng: np.random.Generator) -> F32:
@@ -121,7 +123,7 @@ def outdoors(sky: Sky, rng: np.random.Generator) -> F32:
         rng: Shapes the skyline.
 
     Returns:
-        A colour a direction, (rows x columns, 3).
+        A colour a direction, (3, rows x columns).
     """
     height, x = _directions()
     line = 0.10 + 0.07 * np.sin(5 * x + rng.uniform(0, 6))
@@ -131,7 +133,7 @@ def outdoors(sky: Sky, rng: np.random.Generator) -> F32:
     houses = 0.35 * ground + 0.05 * horizon
     above = houses + (air - houses) * ((height - line) / 0.06).clip(0, 1)
     around = np.where(height < 0, ground * (1 + 0.6 * height), above)
-    return around.reshape(-1, 3).astype(np.float32)
+    return around.reshape(-1, 3).T.astype(np.float32)
 
 
 def ceiling(rng: np.random.Generator) -> F32:
@@ -141,14 +143,14 @@ def ceiling(rng: np.random.Generator) -> F32:
         rng: Shifts the rows.
 
     Returns:
-        A colour a direction, (rows x columns, 3).
+        A colour a direction, (3, rows x columns).
     """
     height, x = _directions()
     wall = 0.42 + 0.1 * np.sin(4 * x + rng.uniform(0, 6))
     rows = np.sin(9 * x / (height.clip(0) + 0.25) + rng.uniform(0, 6)) > 0.35
     above = np.where(height > 0.3, np.where(rows, 1.3, 0.35), wall)
     grey = np.where(height < 0, 0.18 - 0.10 * height, above)
-    return np.repeat(grey.reshape(-1, 1), 3, axis=1).astype(np.float32)
+    return np.tile(grey.reshape(-1), (3, 1)).astype(np.float32)
 
 
 def _directions() -> tuple[F32, F32]:
@@ -158,7 +160,9 @@ def _directions() -> tuple[F32, F32]:
     return height[..., None], x[..., None]
 
 
-def shade(seen: Seen, camera: Camera, light: Light, colours: Palette) -> F32:
+def shade(
+    seen: Seen, camera: Camera, light: Light, colours: Palette, exposure: float
+) -> NDArray[np.uint8]:
     """Light every pixel of the car.
 
     Diffuse light from the sun and a hemisphere, mirrored surroundings by Schlick's approximation
@@ -169,44 +173,48 @@ def shade(seen: Seen, camera: Camera, light: Light, colours: Palette) -> F32:
         camera: Where it is seen from.
         light: The light.
         colours: The materials.
+        exposure: How long the light is gathered, about 1.
 
     Returns:
-        Linear colours, (n, 3).
+        The colours, (n, 3).
     """
-    lit = np.empty((len(seen.pixels), 3), np.float32)
-    for start in range(0, len(lit), _BLOCK):
+    shown = np.empty((len(seen.pixels), 3), np.uint8)
+    for start in range(0, len(shown), _BLOCK):
         block = slice(start, start + _BLOCK)
-        _shade(seen, block, camera, light, colours, lit[block])
-    return lit
+        lit = _lit(seen, block, camera, light, colours) * np.float32(exposure)
+        lit /= 1 + np.float32(0.34) * lit  # highlights are rounded off, not cut off
+        shown[block] = (np.sqrt(lit.clip(0, 1)) * 255).T
+    return shown
 
 
-def _shade(
-    seen: Seen, block: slice, camera: Camera, light: Light, colours: Palette, lit: F32
-) -> None:
-    normal, material = seen.normals[:, block], seen.materials[block]
-    ray = _rays(seen, block, camera)
-    cosine = (-(ray * normal).sum(axis=0)).clip(0.03, 1)
-    mirrored = ray + 2 * cosine * normal
+def _lit(seen: Seen, block: slice, camera: Camera, light: Light, colours: Palette) -> F32:
+    """The linear colours of some pixels, (3, n)."""
+    (nx, ny, nz), material = seen.normals[:, block], seen.materials[block]
+    rx, ry, rz = _rays(seen, block, camera)
+    cosine = (-(rx * nx + ry * ny + rz * nz)).clip(0.03, 1)
+    mx, my, mz = rx + 2 * cosine * nx, ry + 2 * cosine * ny, rz + 2 * cosine * nz
     clear = colours.clear.take(material)
-    shine = colours.mirror.take(material) + clear * (1 - cosine) ** 5
-    where = (mirrored[[2, 0]] * 0.5 + 0.5) * np.array([[_AROUND[0]], [_AROUND[1]]], np.float32)
-    row, col = where.astype(np.intp)
-    around = light.around.take(
-        row.clip(0, _AROUND[0] - 1) * _AROUND[1] + col.clip(0, _AROUND[1] - 1), axis=0
-    )
-    sun = light.to_sun[:, None]
-    straight = (normal * sun).sum(axis=0).clip(0)
-    glint = ((mirrored * sun).sum(axis=0) * 10 - 9).clip(0) ** 3 * clear * np.float32(1.5)
+    grazing = (1 - cosine) * (1 - cosine)
+    shine = colours.mirror.take(material) + clear * grazing * grazing * (1 - cosine)
+    row = ((mz + 1) * (_AROUND[0] / 2)).clip(0, _AROUND[0] - 1).astype(np.intp)
+    col = ((mx + 1) * (_AROUND[1] / 2)).clip(0, _AROUND[1] - 1).astype(np.intp)
+    where = row * _AROUND[1] + col
+    sx, sy, sz = light.to_sun
+    straight = (nx * sx + ny * sy + nz * sz).clip(0)
+    glint = ((mx * sx + my * sy + mz * sz) * 10 - 9).clip(0)
+    glint *= glint * glint * clear * np.float32(1.5)
     shelter = (seen.height_m[block] * 1.6 + 0.3).clip(0, 1)  # little light gets under a car
-    up = normal[2] * 0.5 + 0.5
-    sun_rgb, above, below = (
-        np.array(c, np.float32) for c in (light.sky.sun, light.sky.above, light.sky.below)
-    )
-    fall = (below + np.outer(up, above - below)) * shelter[:, None] + np.outer(straight, sun_rgb)
-    lit[:] = colours.base.take(material, axis=0) * fall
-    lit += around * (shine * shelter)[:, None]
-    lit += np.outer(glint, sun_rgb)
-    lit += colours.emission.take(material, axis=0)
+    shine *= shelter
+    up = (nz * 0.5 + 0.5) * shelter
+    lit = np.empty((3, len(material)), np.float32)
+    for i, channel in enumerate(lit):
+        sun, above, below = light.sky.sun[i], light.sky.above[i], light.sky.below[i]
+        fall = below * shelter + (above - below) * up + sun * straight
+        np.multiply(colours.base[i].take(material), fall, out=channel)
+        channel += light.around[i].take(where) * shine
+        channel += sun * glint
+        channel += colours.emission[i].take(material)
+    return lit
 
 
 def _rays(seen: Seen, block: slice, camera: Camera) -> F32:

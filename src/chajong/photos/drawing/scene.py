@@ -46,9 +46,9 @@ _VIEWS = (  # degrees from the nose, how much they vary, share of all photos
     (180, 6, 0.10),
 )
 _HOURS = (SUNNY, CLOUDY, DUSK, NIGHT)
-_BY_DAY, _BY_NIGHT = (0.44, 0.34, 0.14, 0.08), (0.26, 0.30, 0.24, 0.20)
+_BY_DAY, _BY_NIGHT = (0.44, 0.34, 0.14, 0.08), (0.30, 0.32, 0.22, 0.16)
 _PAINTS: tuple[RGB, ...] = (
-    (0.80, 0.80, 0.79), (0.72, 0.72, 0.68), (0.44, 0.46, 0.48), (0.20, 0.21, 0.23),
+    (0.72, 0.72, 0.71), (0.64, 0.64, 0.60), (0.44, 0.46, 0.48), (0.20, 0.21, 0.23),
     (0.07, 0.075, 0.085), (0.012, 0.012, 0.014), (0.02, 0.05, 0.26), (0.05, 0.15, 0.44),
     (0.40, 0.012, 0.016), (0.20, 0.01, 0.03), (0.02, 0.13, 0.07), (0.10, 0.13, 0.08),
     (0.55, 0.20, 0.02), (0.60, 0.42, 0.04), (0.30, 0.23, 0.15), (0.16, 0.32, 0.38),
@@ -79,18 +79,18 @@ def build(design: Design) -> Car:
     """
     parts = shape(design.body)
     layers = [
-        Layer(parts.wall, wall_skin(design, parts), (16, 24), 1),
-        Layer(parts.deck, deck_skin(design, parts), (12, 8), 1),
-        Layer(parts.cabin, cabin_skin(design, parts), (16, 24), 2),
-        Layer(parts.roof, roof_skin(design, parts), (12, 12), 2),
-        Layer(parts.mirror, _plain(parts.mirror, M.GLOSS if design.dark_roof else M.PAINT), (6, 6), 2),
+        Layer(parts.wall, wall_skin(design, parts), (18, 32), 1),
+        Layer(parts.deck, deck_skin(design, parts), (12, 12), 1),
+        Layer(parts.cabin, cabin_skin(design, parts), (16, 28), 3),
+        Layer(parts.roof, roof_skin(design, parts), (18, 16), 3),
+        Layer(parts.mirror, _plain(parts.mirror, M.GLOSS if design.dark_roof else M.PAINT), (3, 6), 3),
     ]
     for face, tread in zip(parts.faces, parts.treads, strict=True):
         rim = wheel_skin(WHEELS[design.wheel], *face.points_m.shape[:2])
-        layers.append(Layer(face, rim, (16, 15), 3, flat=True, least_cosine=0.14))
+        layers.append(Layer(face, rim, (21, 15), 4, flat=True, least_cosine=0.14))
         layers.append(Layer(tread, _plain(tread, M.TYRE), (7, 15), 0))
     layers += [
-        Layer(plate, _plain(plate, M.PLATE), (24, 52), 1, mirrored=False) for plate in parts.plates
+        Layer(plate, _plain(plate, M.PLATE), (24, 52), 2, mirrored=False) for plate in parts.plates
     ]
     return Car(design, mesh(layers))
 
@@ -152,7 +152,7 @@ def _camera(fit_m: F32, degrees: float, rng: Rng, *, left: bool = False) -> Came
     low, high = flat.min(axis=0), flat.max(axis=0)
     wide, tall = (high - low).tolist()
     aspect = np.clip(wide / tall * 0.93, 1.2, 1.75) * rng.uniform(0.93, 1.07)
-    height = int(rng.integers(200, 256))
+    height = int(rng.integers(200, 241))
     size = np.array([2 * round(height * aspect), 2 * height])
     focal_px = rng.uniform(0.92, 0.99) * min(size[0] / wide, size[1] / tall)
     slack = size - (high - low) * focal_px
@@ -169,10 +169,8 @@ def _take(car: Car, camera: Camera, rng: Rng, *, dark: bool) -> Image.Image:
     plate = plate_skin(rng).reshape(-1)
     materials = np.concatenate([car.mesh.materials[: -2 * plate.size], plate, plate])
     seen = rasterise(replace(car.mesh, materials=materials), camera)
-    lit = shade(seen, camera, light, colours) * np.float32(rng.uniform(0.92, 1.15))
     pixels = np.asarray(behind.resize(camera.size_px, Image.Resampling.BILINEAR)).copy()
-    shown = np.sqrt((lit / (1 + np.float32(0.22) * lit)).clip(0, 1)) * 255  # soft highlights
-    pixels.reshape(-1, 3)[seen.pixels] = shown.astype(np.uint8)
+    pixels.reshape(-1, 3)[seen.pixels] = shade(seen, camera, light, colours, rng.uniform(0.98, 1.22))
     return _develop(Image.fromarray(pixels).reduce(2), sky, rng, dark=dark)
 
 
@@ -206,7 +204,7 @@ def _develop(photo: Image.Image, sky: Sky, rng: Rng, *, dark: bool) -> Image.Ima
         case 2:
             photo = photo.filter(ImageFilter.SHARPEN)
     pixels = np.asarray(photo, np.float32)
-    gain = rng.uniform(0.65, 0.95) if dark else rng.uniform(0.9, 1.12)
+    gain = rng.uniform(0.72, 1.0) if dark else rng.uniform(0.9, 1.12)
     pixels = pixels * (gain * (1 + rng.normal(0, 0.02, 3))).astype(np.float32)
     noise = rng.standard_normal(pixels.shape[:2], np.float32)[..., None]
     pixels += noise * np.float32(rng.uniform(1, 3.5))

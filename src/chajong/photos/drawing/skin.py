@@ -34,7 +34,7 @@ M = Material
 
 _LAMPS_GROWN = 1.3
 _ABOVE_M = 2.0  # higher than any wall
-_BONNET = Line(M.SEAM, ((-0.1, 0.88), (1.0, 0.90), (1.2, 0.94)), 0.008)
+_BONNET = Line(M.SEAM, ((-0.1, 0.88), (1.0, 0.90), (1.2, 0.94)), 0.011)
 _BOOT: Style = (
     Line(M.SEAM, ((-0.1, 0.36), (0.78, 0.36), (0.84, 1.0)), 0.008),
     Disc(M.CHROME, (0.0, 0.86), 0.035),
@@ -80,20 +80,20 @@ class Canvas:
         match piece:
             case Area(material, points, smooth):
                 texels = self._to_texels(rounded(points, smooth))
-                self._draw.polygon(_pairs(texels), fill=int(material))
+                self._draw.polygon(_points(texels), fill=int(material))
             case Line(material, points, width_m):
                 width = max(1, round(width_m * self._texels_per_m))
                 texels = self._to_texels(np.asarray(points, float))
-                self._draw.line(_pairs(texels), fill=int(material), width=width, joint="curve")
+                self._draw.line(_points(texels), fill=int(material), width=width, joint="curve")
             case Disc(material, at, radius_m):
                 turn = np.linspace(0, 2 * np.pi, 36, endpoint=False)
                 middle = self._to_texels(np.asarray([at], float))
                 ring = np.stack([np.cos(turn), np.sin(turn)], axis=1) * self._texels_per_m
-                self._draw.polygon(_pairs(middle + ring * radius_m), fill=int(material))
+                self._draw.polygon(_points(middle + ring * radius_m), fill=int(material))
 
 
-def _pairs(points: Floats) -> list[tuple[float, float]]:
-    return [(x, y) for x, y in points.tolist()]
+def _points(line: Floats) -> Points:
+    return tuple((x, y) for x, y in line.tolist())
 
 
 def rounded(points: Points, times: int) -> Floats:
@@ -198,7 +198,7 @@ def _arches(design: Design) -> Style:
 
 
 def cabin_skin(design: Design, shape: Shape) -> Skin:
-    """Paint the windows and the pillars between them.
+    """Paint the windows, what is seen through them, and the pillars between them.
 
     Args:
         design: The car.
@@ -209,9 +209,10 @@ def cabin_skin(design: Design, shape: Shape) -> Skin:
     """
     image = _blank(shape.cabin, M.GLOSS if design.dark_pillars else M.PAINT)
     height, width = shape.cabin.points_m.shape[:2]
-    facing = shape.cabin.normals[height // 2]
-    side = np.flatnonzero(np.abs(facing[:, 1]) > 0.75)
-    start, end = side[0] + 0.015 * width, side[-1] - design.rear_pillar * width
+    facing_side = np.abs(shape.cabin.normals[height // 2, :, 1]) > 0.75
+    first, *_, last = np.flatnonzero(facing_side).tolist()
+    start, end = first + 0.015 * width, last - design.rear_pillar * width
+    per_m = height / 0.55
 
     def ends(places: Floats) -> Floats:
         return places * (width - 1, height - 1)
@@ -219,26 +220,39 @@ def cabin_skin(design: Design, shape: Shape) -> Skin:
     def windows(places: Floats) -> Floats:
         return places * (end - start, height - 1) + (start, 0)
 
-    per_m = height / 0.55
-    front, rear = (side[0] - 0.012 * width) / width, (side[-1] + 0.012 * width) / width
-    Canvas(image, ends, per_m).paint(
-        (
-            Area(M.GLASS, ((-0.1, 0.0), (front, 0.0), (front, 0.88), (-0.1, 0.90)), 1),
-            Area(M.GLASS, ((rear, 0.12), (rear, 0.84), (1.2, 0.86), (1.2, 0.10)), 1),
-        )
-    )
+    front, rear = first / width - 0.012, last / width + 0.012
+    Canvas(image, ends, per_m).paint(_screens(design, front, rear))
+    Canvas(image, windows, per_m).paint(_side_windows(design))
+    return np.array(image)
+
+
+def _screens(design: Design, front: float, rear: float) -> Style:
+    """Wind screen and rear window; `front` and `rear` are the pillars' shares of the way round."""
+    pieces: list[Piece] = [
+        Area(M.GLASS, ((-0.1, 0.0), (front, 0.0), (front, 0.88), (-0.1, 0.90)), 1),
+        box(M.SEAT, front * 0.22, -0.1, front * 0.78, 0.40, 2),
+        box(M.SEAT, front * 0.36, 0.45, front * 0.64, 0.62, 2),
+        Area(M.GLASS, ((rear, 0.12), (rear, 0.84), (1.2, 0.86), (1.2, 0.10)), 1),
+        box(M.SEAT, rear * 0.45 + 0.55, 0.12, rear * 0.2 + 0.8, 0.34, 2),
+        box(M.RED, 0.985, 0.79, 1.1, 0.83, 0),
+    ]
+    if design.body.cabin_end > 0.97:  # a hatch has a wiper
+        pieces.append(Line(M.TRIM, ((1.0, 0.16), (0.5 * rear + 0.5, 0.24)), 0.02))
+    return tuple(pieces)
+
+
+def _side_windows(design: Design) -> Style:
     outline = rounded(WINDOWS[design.windows], 2)
     middle = outline.mean(axis=0)
-    rim = tuple((x, y) for x, y in ((outline - middle) * (1.03, 1.12) + middle).tolist())
-    glass = tuple((x, y) for x, y in outline.tolist())
-    pieces: list[Piece] = [
-        Area(M.CHROME if design.chrome else M.TRIM, rim, 0),
-        Area(M.GLASS, glass, 0),
-    ]
-    posts = (0.46, 0.84) if design.num_doors == 4 else (0.56,)
-    pieces += [Line(M.TRIM, ((x + 0.01, -0.1), (x - 0.02, 0.92)), 0.05) for x in posts]
-    Canvas(image, windows, per_m).paint(tuple(pieces))
-    return np.array(image)
+    rim = (outline - middle) * (1.03, 1.12) + middle
+    two = design.num_doors == 2
+    seats, posts = ((0.40,), (0.56,)) if two else ((0.33, 0.70), (0.46, 0.84))
+    return (
+        Area(M.CHROME if design.chrome else M.TRIM, _points(rim), 0),
+        Area(M.GLASS, _points(outline), 0),
+        *(box(M.SEAT, x - 0.04, 0.12, x + 0.04, 0.52, 2) for x in seats),
+        *(Line(M.TRIM, ((x + 0.01, -0.1), (x - 0.02, 0.92)), 0.05) for x in posts),
+    )
 
 
 def deck_skin(design: Design, shape: Shape) -> Skin:
@@ -262,7 +276,7 @@ def deck_skin(design: Design, shape: Shape) -> Skin:
 
     cowl, cabin_end = body.x_m(body.cowl), body.x_m(body.cabin_end)
     pieces: list[Piece] = [
-        Line(M.SEAM, ((body.x_m(0.07), 0.16), (cowl, 0.10)), 0.010),
+        Line(M.SEAM, ((body.x_m(0.11), 0.14), (cowl, 0.10)), 0.010),
         box(M.TRIM, cowl - 0.1, 0.1, cowl + 0.06, 1.2, 0),
     ]
     if body.kind == "pickup":
