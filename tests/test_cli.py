@@ -29,9 +29,7 @@ TINY = (
 
 
 @pytest.fixture
-def cli(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Cli:
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
     monkeypatch.setenv("CHAJONG_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
@@ -172,7 +170,8 @@ def test_damaged_and_odd_files_are_rows_with_a_reason(cli: Cli, tmp_path: Path) 
     assert code == 0, err
     issues = pl.read_parquet(tmp_path / "audit" / "issues.parquet")
     found = {
-        row["id"].rsplit("/", 1)[-1] for row in issues.rows(named=True)
+        row["id"].rsplit("/", 1)[-1]
+        for row in issues.rows(named=True)
         if row["issue"] == "unreadable"
     }
     assert found == {"zero.jpg", "cut.jpg", "text.jpg", "bomb.png"}
@@ -190,7 +189,7 @@ def test_a_symlink_loop(cli: Cli, tmp_path: Path) -> None:
 def test_two_files_whose_names_are_equal_in_nfc(cli: Cli, tmp_path: Path) -> None:
     data = make_dacon(tmp_path / "data", ["a", "b"])
     for form in ("NFC", "NFD"):
-        name = unicodedata.normalize(form, "가온.jpg")  # type: ignore[arg-type]
+        name = unicodedata.normalize(form, "가온.jpg")
         draw_photo(data / "train" / "a" / name, 3)
     refused(cli("train", data, *TINY), "NFC")
 

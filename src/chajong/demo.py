@@ -19,6 +19,9 @@ from chajong.submission import (
     write_submission,
 )
 
+# What a network can learn from scratch in two minutes on two cores.
+_NUM_MODELS, _PER_MODEL = 8, 90
+
 
 def run_demo(out: Path) -> Iterator[str]:
     """Draw photos, then audit, split, train, score, predict and submit; what is there is reused.
@@ -33,7 +36,7 @@ def run_demo(out: Path) -> Iterator[str]:
         ChajongError: If the folder cannot be used.
     """  # noqa: DOC502 raised by what it calls
     photos, truth = out / "photos", out / "photos" / "test_labels.csv"
-    render_demo(photos)
+    render_demo(photos, _NUM_MODELS, _PER_MODEL)
     manifest = audit(photos)
     manifest.save(out / "audit")
     issues = contact_sheet(manifest, out / "audit" / "issues.jpg")

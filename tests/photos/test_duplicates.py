@@ -108,10 +108,10 @@ def test_no_pairs_without_two_photos(num: int) -> None:
 
 def test_a_scene_of_many_photos_is_joined_without_looking_at_all_pairs() -> None:
     (base,) = thumbs([scene(0)])
-    noise = np.random.default_rng(0).normal(0, 3, (700, THUMB_PX, THUMB_PX))
+    noise = np.random.default_rng(0).normal(0, 3, (300, THUMB_PX, THUMB_PX))
     many = (base + noise).clip(0, 255).astype(np.uint8)
     found = near_duplicates(many)
-    assert len(found.first) < 20_000
+    assert len(found.first) < 12_000  # of 44,850
     assert set(components(len(many), found.first, found.second).tolist()) == {0}
 
 

@@ -3,12 +3,16 @@
 import multiprocessing
 import os
 import socket
-from collections.abc import Callable
-from multiprocessing.context import ForkServerContext
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 import torch
 
+from chajong.cli import main
+from chajong.recipes import load_recipe
+from chajong.training.train import Options, train
 from chajong.training.world import World, join_world
 from tests.training.tiny import CPU
 
@@ -18,8 +22,17 @@ LIMIT_S = 120.0
 def forks() -> ForkServerContext:
     """A server of processes in which torch is already there, one for the whole session."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["chajong.training.train", "tests.training.tiny"])
+    context.set_forkserver_preload(["tests.training.processes"])
     return context
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# Several processes
 
 
 def _be_one_of(
@@ -35,10 +48,7 @@ def _be_one_of(
 
 def together(work: Callable[[World, Path], None], folder: Path, size: int = 2) -> None:
     """Do some work in several processes that know each other, as `torchrun` would start them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = forks()
+    context, port = forks(), free_port()
     processes = [
         context.Process(target=_be_one_of, args=(work, folder, rank, size, port))
         for rank in range(size)
@@ -51,5 +61,49 @@ def together(work: Callable[[World, Path], None], folder: Path, size: int = 2) -
         assert [process.exitcode for process in processes] == [0] * size
     finally:
         for process in processes:
-            process.kill()
-            process.join()
+            end(process)
+
+
+def end(process: ForkServerProcess) -> None:
+    process.kill()
+    process.join()
+
+
+# One command
+
+
+def _be_the_command(arguments: Sequence[str], said: Path) -> None:
+    torch.set_num_threads(1)
+    with said.open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.argv = ["chajong", *arguments]
+    main()
+
+
+def command(arguments: Sequence[str], said: Path) -> tuple[int, str]:
+    """Run `chajong`; gives its exit code and all that it said."""
+    process = forks().Process(target=_be_the_command, args=(arguments, said))
+    process.start()
+    process.join(LIMIT_S)
+    code = process.exitcode
+    end(process)
+    assert code is not None, said.read_text(encoding="utf-8")
+    return code, said.read_text(encoding="utf-8")
+
+
+def _train(photos: Path, recipe: Path, out: Path, cache: Path, said: Path) -> None:
+    torch.set_num_threads(1)
+    with said.open("a", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 2)
+    # A checkpoint after each step, so that a kill can hit it anywhere.
+    train(photos, load_recipe(str(recipe)), Options(out=out, cache_folder=cache, checkpoint_s=0))
+
+
+def start_training(
+    photos: Path, recipe: Path, out: Path, cache: Path, said: Path
+) -> ForkServerProcess:
+    """Start what `chajong train` does."""
+    process = forks().Process(target=_train, args=(photos, recipe, out, cache, said))
+    process.start()
+    return process

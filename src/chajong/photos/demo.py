@@ -1,11 +1,11 @@
 """Demo photos drawn by the project itself, laid out like a DACON download.
 
-    OUT/train/<class>/<class>_NNNN.jpg      OUT/test/TEST_NNNNN.jpg
-    OUT/test.csv                            ID,img_path
-    OUT/sample_submission.csv               UTF-8 with a BOM: ID and the sorted class names
-    OUT/test_labels.csv                     ID,label: only to score a finished prediction
-    OUT/about.csv                           file,kind,of: interiors, wheels and copies in train
-    OUT/demo.json                           what the photos were drawn from
+OUT/train/<class>/<class>_NNNN.jpg      OUT/test/TEST_NNNNN.jpg
+OUT/test.csv                            ID,img_path
+OUT/sample_submission.csv               UTF-8 with a BOM: ID and the sorted class names
+OUT/test_labels.csv                     ID,label: only to score a finished prediction
+OUT/about.csv                           file,kind,of: interiors, wheels and copies in train
+OUT/demo.json                           what the photos were drawn from
 """
 
 import csv
@@ -56,7 +56,7 @@ def render_demo(
     Raises:
         DataError: If an argument cannot be used, or `out` holds something else.
         ResourceError: If the disk is full or the place may not be written.
-    """  # noqa: DOC502 raised by `writing`
+    """  # noqa: DOC503 ResourceError raised by `writing`
     names = _checked_names(class_names, num_models)
     for what, value, low, high in (("per_model", per_model, 4, 9999), ("seed", seed, 0, 2**32)):
         if not low <= value <= high:
@@ -110,7 +110,7 @@ def _checked_names(class_names: Sequence[str] | None, num_models: int) -> tuple[
 
 
 def _is_done(out: Path, record: dict[str, Any]) -> bool:
-    """Whether the very photos are there already; refuses a folder that holds anything else."""
+    # Whether the very photos are there already; refuses a folder that holds anything else.
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return False
     advice = "Choose another folder, or remove this one and run again."
@@ -146,13 +146,17 @@ def _render(
         albums.append(Album(seed, model, kin, files, test))
     planted = _draw(albums, num_processes or os.cpu_count() or 1)
     _write_tables(folder, names, np.repeat(names, num_test).tolist(), ids)
-    about = ((f"train/{name}", photo) for name, photos in zip(names, planted, strict=True) for photo in photos)
+    about = [
+        (f"train/{name}", photo)
+        for name, photos in zip(names, planted, strict=True)
+        for photo in photos
+    ]
     rows = [(f"{where}/{p.file}", p.kind, f"{where}/{p.of}" if p.of else "") for where, p in about]
     _write_csv(folder / "about.csv", ("file", "kind", "of"), sorted(rows))
 
 
 def _draw(albums: list[Album], num_processes: int) -> list[tuple[Planted, ...]]:
-    """Draw all albums, in this process or in several."""
+    # Draw all albums, in this process or in several.
     num_photos = sum(len(album.train) + len(album.test) for album in albums)
     num_processes = min(num_processes, len(albums))
     with Progress("drawing demo photos", num_photos) as progress:
@@ -174,9 +178,7 @@ def _leave_ctrl_c_to_the_caller() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _counted(
-    progress: Progress, album: Album, planted: tuple[Planted, ...]
-) -> tuple[Planted, ...]:
+def _counted(progress: Progress, album: Album, planted: tuple[Planted, ...]) -> tuple[Planted, ...]:
     progress.advance(len(album.train) + len(album.test))
     return planted
 

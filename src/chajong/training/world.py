@@ -142,7 +142,7 @@ class World:
 
         Raises:
             TrainingError: On the others, if the first could not do it.
-        """
+        """  # noqa: DOC503 the first raises its own again
         if not self.leads:
             if not self.gather(True)[0]:
                 raise TrainingError("The first process could not start; its message says why.")

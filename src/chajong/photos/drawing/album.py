@@ -89,13 +89,13 @@ def plan(album: Album) -> tuple[Planted, ...]:
 
 
 def _turns(kinds: tuple[Kind, ...], share: float, album: Album) -> list[Kind]:
-    """The kinds that fall to this model when they are dealt out over all models in turn."""
+    # The kinds that fall to this model when they are dealt out over all models in turn.
     before, after = (round((album.model + i) * len(album.train) * share) for i in (0, 1))
     return [kinds[turn % len(kinds)] for turn in range(before, after)]
 
 
 def _stream(album: Album, part: int, index: int) -> Rng:
-    """The chance of one photo, whatever was drawn before it and by whom."""
+    # The chance of one photo, whatever was drawn before it and by whom.
     return np.random.default_rng((album.seed, album.model, part, index))
 
 

@@ -37,13 +37,28 @@ class Stage:
         self.foot = max(self.flat([(float(end[0]), float(end[1]))])[0][1], 2.0)
 
     def flat(self, ground_m: list[tuple[float, float]]) -> Pixels:
-        """Find places on the ground in the picture; none if one of them is behind the camera."""
+        """Find places on the ground in the picture.
+
+        Args:
+            ground_m: Places, x and y in metres.
+
+        Returns:
+            Their pixels; none if one of them is behind the camera.
+        """
         points = np.array([(x, y, 0) for x, y in ground_m], np.float32)
         pixels, away_m = self.camera.project(points)
         return [(x, y) for x, y in (pixels / 2).tolist()] if away_m.min() > 0.4 else []
 
     def dye(self, colour: RGB, gain: float = 1.0) -> tuple[int, int, int]:
-        """A colour, 1 for white, as this hour shows it."""
+        """Give a colour as this hour shows it.
+
+        Args:
+            colour: Red, green and blue, 1 for white.
+            gain: Factor on its brightness.
+
+        Returns:
+            Red, green and blue, 0 to 255.
+        """
         red, green, blue = (
             min(round(c * gain * tint * 255), 255)
             for c, tint in zip(colour, self.sky.tint, strict=True)
@@ -59,7 +74,11 @@ class Stage:
         self.image.paste(Image.fromarray(strip))
 
     def ground(self, colour: RGB) -> None:
-        """Paint the ground from where it ends to the lower edge."""
+        """Paint the ground from where it ends to the lower edge.
+
+        Args:
+            colour: Red, green and blue, 1 for white.
+        """
         rows = max(self.height - int(self.foot), 1)
         fade = np.linspace(1.12, 0.86, rows)[:, None, None]
         grain = self.rng.normal(0, 4, (rows, self.width, 1))
@@ -67,17 +86,36 @@ class Stage:
         self.image.paste(Image.fromarray(earth.clip(0, 255).astype(np.uint8)), (0, int(self.foot)))
 
     def stripe(self, x0_m: float, y0_m: float, x1_m: float, y1_m: float) -> None:
-        """Paint a white stripe on the ground."""
+        """Paint a white stripe on the ground.
+
+        Args:
+            x0_m: One corner.
+            y0_m: One corner.
+            x1_m: The corner across.
+            y1_m: The corner across.
+        """
         corners = self.flat([(x0_m, y0_m), (x1_m, y0_m), (x1_m, y1_m), (x0_m, y1_m)])
         if corners:
             self.draw.polygon(corners, fill=self.dye((0.82, 0.82, 0.80)))
 
     def wall(self, colour: RGB) -> None:
-        """Paint a wall down to the end of the ground."""
+        """Paint a wall down to the end of the ground.
+
+        Args:
+            colour: Red, green and blue, 1 for white.
+        """
         self.draw.rectangle((0, 0, self.width, self.foot), fill=self.dye(colour))
 
     def steps(self, share_low: float, share_high: float) -> tuple[float, list[float]]:
-        """A width, drawn between two shares of the picture's, and places from left to right."""
+        """Draw a width at random, and places so far apart from left to right.
+
+        Args:
+            share_low: Least width, as a share of the picture's.
+            share_high: Largest width, likewise.
+
+        Returns:
+            The width and the places, in pixels.
+        """
         step = self.rng.uniform(share_low, share_high) * self.width
         return step, np.arange(self.rng.uniform(-step, 0), self.width, step).tolist()
 
@@ -135,7 +173,8 @@ def _car_park(stage: Stage) -> None:
 def _parked(stage: Stage) -> None:
     rng, draw, y = stage.rng, stage.draw, stage.foot
     x, size = rng.uniform(0, stage.width), stage.width * rng.uniform(0.06, 0.09)
-    paint = stage.dye(tuple(rng.uniform(0.1, 0.9, 3).tolist()) if rng.random() < 0.4 else _grey(0.7))
+    bright = tuple(rng.uniform(0.1, 0.9, 3).tolist())
+    paint = stage.dye(bright if rng.random() < 0.4 else _grey(0.7))
     roof = (x - size, y - size, x + size * 0.9, y - size * 0.2)
     draw.rounded_rectangle(roof, size * 0.3, fill=stage.dye(_grey(0.2)))
     low = (x - size * 1.7, y - size * 0.5, x + size * 1.7, y + size * 0.3)
@@ -176,7 +215,7 @@ def _showroom(stage: Stage) -> None:
     for x in places:
         panel = (x, 0, x + step * 0.5, stage.foot)
         stage.draw.rectangle(panel, fill=stage.dye(_grey(tone * 0.93)))
-        lamp = [(x + step * 0.6, 0), (x + step * 0.95, 0), (x + step * 0.9, 7), (x + step * 0.65, 7)]
+        lamp = [(x + step * at, y) for at, y in ((0.6, 0), (0.95, 0), (0.9, 7), (0.65, 7))]
         stage.draw.polygon(lamp, fill=(255, 255, 250))
     stage.ground(_grey(stage.rng.uniform(0.45, 0.72)))
 
@@ -240,7 +279,7 @@ def backdrop(place: Place, camera: Camera, sky: Sky, body: Body, rng: Rng) -> Im
 
 
 def _shadow(stage: Stage, body: Body, grow: float, drift_m: float, strength: int) -> Image.Image:
-    """The shadow under a car as a mask; drawn small, as it is blurred anyway."""
+    # The shadow under a car as a mask; drawn small, as it is blurred anyway.
     turn = np.linspace(0, 2 * np.pi, 40)
     cos, sin = np.cos(turn), np.sin(turn)
     x = body.length_m * 0.49 * grow * np.sign(cos) * np.abs(cos) ** 0.4

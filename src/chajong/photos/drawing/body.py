@@ -83,7 +83,9 @@ class Surface:
 class Shape:
     """The surfaces of one car."""
 
-    wall: Surface  # from the sills up to the bonnet, running from the nose over the left to the tail
+    wall: (
+        Surface  # from the sills up to the bonnet, running from the nose over the left to the tail
+    )
     deck: Surface  # bonnet and boot
     cabin: Surface  # wind screen, side windows and rear window
     roof: Surface
@@ -121,7 +123,7 @@ def shape(body: Body) -> Shape:
 
 
 def _outline(front_m: float, rear_m: float, half_width_m: float, sharpness: float) -> Floats:
-    """Half a rounded rectangle from the front centre over the left to the rear centre, (n, 2)."""
+    # Half a rounded rectangle from the front centre over the left to the rear centre, (n, 2).
     angle = np.linspace(0, np.pi, 4001)
     along = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** (2 / sharpness)
     x = (front_m + rear_m) / 2 + (front_m - rear_m) / 2 * along
@@ -138,7 +140,7 @@ def _length_m(line: Floats) -> float:
 
 
 def _even(*lines: Floats, num: int) -> list[Floats]:
-    """Sample lines that run side by side at even distances along their mean."""
+    # Sample lines that run side by side at even distances along their mean.
     mean = np.mean([line[:, :2] for line in lines], axis=0)
     way = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(mean, axis=0), axis=1))])
     at = np.linspace(0, way[-1], num)
@@ -146,14 +148,15 @@ def _even(*lines: Floats, num: int) -> list[Floats]:
 
 
 def _outward(line: Floats) -> Floats:
-    """The outward unit normals of a line seen from above, (n, 2)."""
+    # The outward unit normals of a line seen from above, (n, 2).
     step = np.gradient(line[:, :2], axis=0)
     normal = np.stack([step[:, 1], -step[:, 0]], axis=1)
-    return normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12)
+    unit: Floats = normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-12)
+    return unit
 
 
 def _deck_height_m(body: Body, x: Floats) -> Floats:
-    """The height of bonnet, waist and boot along the car."""
+    # The height of bonnet, waist and boot along the car.
     ends = (body.x_m(1), body.x_m(body.cabin_end), body.x_m(body.cowl), body.x_m(0))
     fine = np.linspace(-0.7, 0.7, 561) * body.length_m
     line = np.interp(fine, ends, (body.tail_m, body.cowl_m + 0.03, body.cowl_m, body.nose_m))
@@ -190,7 +193,7 @@ def _wall(body: Body) -> Surface:
 
 
 def _cabin(body: Body, rim_m: Floats) -> Surface:
-    """The walls of the cabin on a rim, (w, 3), the upper edge of the body."""
+    # The walls of the cabin on a rim, (w, 3), the upper edge of the body.
     low_m = body.width_m / 2 - 0.09
     low = _outline(body.x_m(body.cowl), body.x_m(body.cabin_end), low_m, 9)
     high_m = low_m - body.tumblehome_m
@@ -218,7 +221,7 @@ def _cabin(body: Body, rim_m: Floats) -> Surface:
 
 
 def _cap(rim_m: Floats, crown_m: float) -> Surface:
-    """The lid on a rim: from the tail to the nose, from the rim to the middle."""
+    # The lid on a rim: from the tail to the nose, from the rim to the middle.
     x, y, z = rim_m[np.argsort(rim_m[:, 0])].T
     share = np.linspace(-1, 1, _CAP_TEXELS[1])
     at = (x[0] + x[-1]) / 2 + (x[-1] - x[0]) / 2 * np.sin(share * np.pi / 2)
@@ -231,7 +234,7 @@ def _cap(rim_m: Floats, crown_m: float) -> Surface:
 
 
 def _wheel(body: Body, axle_m: float, side_m: float) -> tuple[Surface, Surface]:
-    """The outer face of a wheel, from the hub outwards and once round, and its tread."""
+    # The outer face of a wheel, from the hub outwards and once round, and its tread.
     share = np.linspace(0, 1, _FACE_TEXELS[0])[:, None]
     turn = np.linspace(0, 2 * np.pi, _FACE_TEXELS[1])
     dish_m = 0.06 * (1 - share / 0.72).clip(0) + 0.4 * (share - 0.8).clip(0) ** 1.5
@@ -255,7 +258,7 @@ def _mirror(body: Body) -> Surface:
 
 
 def _plate(wall: Surface, end: int, up: float) -> Surface:
-    """A number plate at the nose (column 0) or at the tail (column -1), as one reads it."""
+    # A number plate at the nose (column 0) or at the tail (column -1), as one reads it.
     height, width = PLATE_TEXELS
     at_m = wall.points_m[round(up * (len(wall.points_m) - 1)), end]
     sign = 1 if end == 0 else -1

@@ -87,7 +87,7 @@ def _generation(seed: int, family: int, generation: int) -> Design:
     number = family + 10 * generation
 
     def style(num_styles: int, step: int) -> int:
-        """Every style once before any comes again, together with other ones each time."""
+        # Every style once before any comes again, together with other ones each time.
         order = orders.permutation(num_styles)
         return int(order[(number + number // num_styles * step) % num_styles])
 
@@ -122,7 +122,11 @@ def _generation(seed: int, family: int, generation: int) -> Design:
 
 
 def _vary(body: Body, rng: np.random.Generator) -> Body:
-    length, height, width = rng.uniform(0.95, 1.06), rng.uniform(0.96, 1.04), rng.uniform(0.98, 1.03)
+    length, height, width = (
+        rng.uniform(0.95, 1.06),
+        rng.uniform(0.96, 1.04),
+        rng.uniform(0.98, 1.03),
+    )
     return replace(
         body,
         length_m=body.length_m * length,

@@ -52,7 +52,7 @@ def _tone(colour: np.ndarray[tuple[int], np.dtype[np.int_]], gain: float) -> tup
 
 
 def _outlook(rng: np.random.Generator) -> Image.Image:
-    """What is seen through the wind screen."""
+    # What is seen through the wind screen.
     sky = rng.uniform((120, 150, 180), (215, 225, 240))
     down = np.linspace(1.0, 0.75, _HEIGHT_PX)[:, None, None] * sky
     rows = np.broadcast_to(down, (_HEIGHT_PX, _WIDTH_PX, 3)).astype(np.uint8)
@@ -66,9 +66,7 @@ def _outlook(rng: np.random.Generator) -> Image.Image:
     return image.filter(ImageFilter.BoxBlur(9))
 
 
-def _screen(
-    draw: ImageDraw.ImageDraw, top: int, design: Design, rng: np.random.Generator
-) -> None:
+def _screen(draw: ImageDraw.ImageDraw, top: int, design: Design, rng: np.random.Generator) -> None:
     draw.rounded_rectangle((262, top + 6, 430, top + 62), 8, fill=(8, 9, 11))
     blue = (28, 74 + 6 * design.grille, 120 + 8 * design.headlamp)
     draw.rounded_rectangle((268, top + 11, 424, top + 57), 5, fill=blue)
@@ -78,7 +76,9 @@ def _screen(
     draw.rounded_rectangle((76, top + 2, 236, top + 58), 20, fill=(10, 10, 12))
     for x in (116, 196):
         draw.ellipse((x - 24, top + 6, x + 24, top + 54), outline=(205, 205, 210), width=3)
-        draw.line((x, top + 30, x + int(rng.integers(-16, 17)), top + 14), fill=(230, 60, 40), width=3)
+        draw.line(
+            (x, top + 30, x + int(rng.integers(-16, 17)), top + 14), fill=(230, 60, 40), width=3
+        )
 
 
 def _seats(draw: ImageDraw.ImageDraw, leather: np.ndarray[tuple[int], np.dtype[np.int_]]) -> None:

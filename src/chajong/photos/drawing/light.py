@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.photos.drawing.render import F32, Camera, Seen
-from chajong.photos.drawing.styles import Material as M
+from chajong.photos.drawing.styles import Material
 
 RGB = tuple[float, float, float]
 
@@ -72,21 +72,21 @@ class Palette:
 
 
 # base, mirror, clear, emission when the lamps are on; the paint and the plate are the car's own
-_MATERIALS: dict[M, tuple[RGB, float, float, RGB]] = {
-    M.GLASS: ((0.012, 0.013, 0.014), 0.10, 0.90, (0, 0, 0)),
-    M.SEAT: ((0.045, 0.044, 0.042), 0.10, 0.90, (0, 0, 0)),
-    M.TRIM: ((0.022, 0.022, 0.023), 0.01, 0.10, (0, 0, 0)),
-    M.GLOSS: ((0.008, 0.008, 0.008), 0.05, 0.80, (0, 0, 0)),
-    M.CHROME: ((0.15, 0.15, 0.15), 0.65, 0.30, (0, 0, 0)),
-    M.LAMP: ((0.40, 0.41, 0.42), 0.25, 0.50, (0.30, 0.30, 0.27)),
-    M.LIGHT: ((0.90, 0.90, 0.90), 0.10, 0.20, (0.95, 0.95, 0.92)),
-    M.RED: ((0.30, 0.004, 0.008), 0.05, 0.60, (0.12, 0, 0)),
-    M.GLOW: ((0.75, 0.015, 0.015), 0.05, 0.40, (0.80, 0.05, 0.04)),
-    M.AMBER: ((0.75, 0.25, 0.02), 0.05, 0.40, (0, 0, 0)),
-    M.ALLOY: ((0.42, 0.42, 0.43), 0.25, 0.20, (0, 0, 0)),
-    M.TYRE: ((0.016, 0.016, 0.016), 0.0, 0.05, (0, 0, 0)),
-    M.WELL: ((0.005, 0.005, 0.005), 0.0, 0.0, (0, 0, 0)),
-    M.ROOF: ((0.010, 0.010, 0.011), 0.05, 0.80, (0, 0, 0)),
+_MATERIALS: dict[Material, tuple[RGB, float, float, RGB]] = {
+    Material.GLASS: ((0.012, 0.013, 0.014), 0.10, 0.90, (0, 0, 0)),
+    Material.SEAT: ((0.045, 0.044, 0.042), 0.10, 0.90, (0, 0, 0)),
+    Material.TRIM: ((0.022, 0.022, 0.023), 0.01, 0.10, (0, 0, 0)),
+    Material.GLOSS: ((0.008, 0.008, 0.008), 0.05, 0.80, (0, 0, 0)),
+    Material.CHROME: ((0.15, 0.15, 0.15), 0.65, 0.30, (0, 0, 0)),
+    Material.LAMP: ((0.40, 0.41, 0.42), 0.25, 0.50, (0.30, 0.30, 0.27)),
+    Material.LIGHT: ((0.90, 0.90, 0.90), 0.10, 0.20, (0.95, 0.95, 0.92)),
+    Material.RED: ((0.30, 0.004, 0.008), 0.05, 0.60, (0.12, 0, 0)),
+    Material.GLOW: ((0.75, 0.015, 0.015), 0.05, 0.40, (0.80, 0.05, 0.04)),
+    Material.AMBER: ((0.75, 0.25, 0.02), 0.05, 0.40, (0, 0, 0)),
+    Material.ALLOY: ((0.42, 0.42, 0.43), 0.25, 0.20, (0, 0, 0)),
+    Material.TYRE: ((0.016, 0.016, 0.016), 0.0, 0.05, (0, 0, 0)),
+    Material.WELL: ((0.005, 0.005, 0.005), 0.0, 0.0, (0, 0, 0)),
+    Material.ROOF: ((0.010, 0.010, 0.011), 0.05, 0.80, (0, 0, 0)),
 }
 
 
@@ -104,13 +104,15 @@ def palette(paint: RGB, plate: RGB, *, lamps_on: bool) -> Palette:
     seam = (paint[0] * 0.25, paint[1] * 0.25, paint[2] * 0.25)
     ink = 0.02 if plate[1] > 0.4 else 0.7
     materials = _MATERIALS | {
-        M.PAINT: (paint, 0.05, 0.80, (0, 0, 0)),
-        M.SEAM: (seam, 0.0, 0.0, (0, 0, 0)),
-        M.PLATE: (plate, 0.0, 0.0, (0, 0, 0)),
-        M.INK: ((ink, ink, ink), 0.0, 0.0, (0, 0, 0)),
+        Material.PAINT: (paint, 0.05, 0.80, (0, 0, 0)),
+        Material.SEAM: (seam, 0.0, 0.0, (0, 0, 0)),
+        Material.PLATE: (plate, 0.0, 0.0, (0, 0, 0)),
+        Material.INK: ((ink, ink, ink), 0.0, 0.0, (0, 0, 0)),
     }
-    rows = [materials[material] for material in M]
-    base, mirror, clear, emission = (np.array(column, np.float32) for column in zip(*rows))
+    rows = [materials[material] for material in Material]
+    base, mirror, clear, emission = (
+        np.array(column, np.float32) for column in zip(*rows, strict=True)
+    )
     glow = np.float32(1.0 if lamps_on else 0.12)
     return Palette(base.T.copy(), mirror, clear, emission.T * glow)
 
@@ -133,7 +135,8 @@ def outdoors(sky: Sky, rng: np.random.Generator) -> F32:
     houses = 0.35 * ground + 0.05 * horizon
     above = houses + (air - houses) * ((height - line) / 0.06).clip(0, 1)
     around = np.where(height < 0, ground * (1 + 0.6 * height), above)
-    return around.reshape(-1, 3).T.astype(np.float32)
+    flat: F32 = around.reshape(-1, 3).T.astype(np.float32)
+    return flat
 
 
 def ceiling(rng: np.random.Generator) -> F32:
@@ -154,8 +157,8 @@ def ceiling(rng: np.random.Generator) -> F32:
 
 
 def _directions() -> tuple[F32, F32]:
-    """The height and the x of each direction, (rows, columns, 1)."""
-    rows, cols = ((np.arange(num) + 0.5) / num * 2 - 1 for num in _AROUND)
+    # The height and the x of each direction, (rows, columns, 1).
+    rows, cols = (((np.arange(n) + 0.5) / n * 2 - 1).astype(np.float32) for n in _AROUND)
     height, x = np.meshgrid(rows, cols, indexing="ij")
     return height[..., None], x[..., None]
 
@@ -188,7 +191,7 @@ def shade(
 
 
 def _lit(seen: Seen, block: slice, camera: Camera, light: Light, colours: Palette) -> F32:
-    """The linear colours of some pixels, (3, n)."""
+    # The linear colours of some pixels, (3, n).
     (nx, ny, nz), material = seen.normals[:, block], seen.materials[block]
     rx, ry, rz = _rays(seen, block, camera)
     cosine = (-(rx * nx + ry * ny + rz * nz)).clip(0.03, 1)
@@ -218,10 +221,10 @@ def _lit(seen: Seen, block: slice, camera: Camera, light: Light, colours: Palett
 
 
 def _rays(seen: Seen, block: slice, camera: Camera) -> F32:
-    """Unit vectors from the camera to what the pixels show, (3, n)."""
+    # Unit vectors from the camera to what the pixels show, (3, n).
     row, col = np.divmod(seen.pixels[block], camera.size_px[0])
     x = (col.astype(np.float32) - np.float32(camera.centre_px[0])) / np.float32(camera.focal_px)
     y = (row.astype(np.float32) - np.float32(camera.centre_px[1])) / np.float32(camera.focal_px)
     right, down, forwards = camera.axes[..., None]
-    ray = right * x + down * y + forwards
-    return ray / np.sqrt(x * x + y * y + 1)
+    ray: F32 = (right * x + down * y + forwards) / np.sqrt(x * x + y * y + 1)
+    return ray

@@ -72,9 +72,7 @@ def kinship(names: Sequence[str]) -> tuple[Kin, ...]:
         generations = families.setdefault(head, {})
         facelift = generations.get(rest, 0)
         generations[rest] = facelift + 1
-        places[name] = Kin(
-            list(families).index(head), list(generations).index(rest), facelift
-        )
+        places[name] = Kin(list(families).index(head), list(generations).index(rest), facelift)
     return tuple(places[name] for name in names)
 
 

@@ -130,7 +130,8 @@ class Camera:
         seen = (points_m - self.place_m) @ self.axes.T
         away_m = np.maximum(seen[..., 2], np.float32(0.05))
         flat = seen[..., :2] / away_m[..., None] * np.float32(self.focal_px)
-        return flat + np.float32(self.centre_px), away_m
+        pixels: F32 = (flat + np.array(self.centre_px, np.float32)).astype(np.float32)
+        return pixels, away_m
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def rasterise(car: Mesh, camera: Camera) -> Seen:
     draw = ImageDraw.Draw(board)
     for number, corners in enumerate(flat.reshape(-1, 8).tolist(), start=1):
         draw.polygon(corners, fill=number)
-    numbers = np.asarray(board, dtype=np.int32).reshape(-1)
+    numbers = np.asarray(board, dtype=np.intp).reshape(-1)
     pixels = np.flatnonzero(numbers)
     drawn = numbers[pixels] - 1
     texel = _texel(facets, facing, _affine(flat), drawn, pixels % width, pixels // width)
@@ -174,17 +175,18 @@ def rasterise(car: Mesh, camera: Camera) -> Seen:
 
 
 def _texel(facets: Facets, facing: Ints, affine: F32, drawn: Ints, x: Ints, y: Ints) -> Ints:
-    """The texel that a facet shows at a pixel, (n,)."""
+    # The texel that a facet shows at a pixel, (n,).
     a, b, c, d, e, f = affine.take(drawn, axis=0).T
     px, py = x.astype(np.float32), y.astype(np.float32)
     rows, cols = facets.texels[facing].astype(np.float32).take(drawn, axis=0).T
     col = ((a * px + b * py + c).clip(0, 1) * cols + np.float32(0.5)).astype(np.intp)
     row = ((d * px + e * py + f).clip(0, 1) * rows + np.float32(0.5)).astype(np.intp)
-    return facets.first[facing].take(drawn) + row * facets.pitch[facing].take(drawn) + col
+    texel: Ints = facets.first[facing].take(drawn) + row * facets.pitch[facing].take(drawn) + col
+    return texel
 
 
 def _affine(flat: F32) -> F32:
-    """From pixels to shares of the columns and rows of each facet, (f, 6)."""
+    # From pixels to shares of the columns and rows of each facet, (f, 6).
     along = (flat[:, 1] - flat[:, 0] + flat[:, 2] - flat[:, 3]) / 2
     down = (flat[:, 3] - flat[:, 0] + flat[:, 2] - flat[:, 1]) / 2
     middle = flat.mean(axis=1)

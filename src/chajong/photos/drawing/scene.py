@@ -33,20 +33,19 @@ from chajong.photos.drawing.skin import (
     wall_skin,
     wheel_skin,
 )
-from chajong.photos.drawing.styles import WHEELS
-from chajong.photos.drawing.styles import Material as M
+from chajong.photos.drawing.styles import WHEELS, Material
 
 Rng = np.random.Generator
 
 _VIEWS = (  # degrees from the nose, how much they vary, share of all photos
-    (0, 6, 0.10),
-    (36, 8, 0.38),
-    (90, 6, 0.12),
-    (143, 8, 0.30),
-    (180, 6, 0.10),
+    (0, 5, 0.08),
+    (36, 7, 0.42),
+    (90, 5, 0.10),
+    (143, 7, 0.32),
+    (180, 5, 0.08),
 )
 _HOURS = (SUNNY, CLOUDY, DUSK, NIGHT)
-_BY_DAY, _BY_NIGHT = (0.44, 0.34, 0.14, 0.08), (0.30, 0.32, 0.22, 0.16)
+_BY_DAY, _BY_NIGHT = (0.48, 0.36, 0.11, 0.05), (0.34, 0.34, 0.20, 0.12)
 _PAINTS: tuple[RGB, ...] = (
     (0.72, 0.72, 0.71), (0.64, 0.64, 0.60), (0.44, 0.46, 0.48), (0.20, 0.21, 0.23),
     (0.07, 0.075, 0.085), (0.012, 0.012, 0.014), (0.02, 0.05, 0.26), (0.05, 0.15, 0.44),
@@ -83,19 +82,25 @@ def build(design: Design) -> Car:
         Layer(parts.deck, deck_skin(design, parts), (12, 12), 1),
         Layer(parts.cabin, cabin_skin(design, parts), (16, 28), 3),
         Layer(parts.roof, roof_skin(design, parts), (18, 16), 3),
-        Layer(parts.mirror, _plain(parts.mirror, M.GLOSS if design.dark_roof else M.PAINT), (3, 6), 3),
+        Layer(
+            parts.mirror,
+            _plain(parts.mirror, Material.GLOSS if design.dark_roof else Material.PAINT),
+            (3, 6),
+            3,
+        ),
     ]
     for face, tread in zip(parts.faces, parts.treads, strict=True):
         rim = wheel_skin(WHEELS[design.wheel], *face.points_m.shape[:2])
         layers.append(Layer(face, rim, (21, 15), 4, flat=True, least_cosine=0.14))
-        layers.append(Layer(tread, _plain(tread, M.TYRE), (7, 15), 0))
+        layers.append(Layer(tread, _plain(tread, Material.TYRE), (7, 15), 0))
     layers += [
-        Layer(plate, _plain(plate, M.PLATE), (24, 52), 2, mirrored=False) for plate in parts.plates
+        Layer(plate, _plain(plate, Material.PLATE), (24, 52), 2, mirrored=False)
+        for plate in parts.plates
     ]
     return Car(design, mesh(layers))
 
 
-def _plain(surface: Surface, material: M) -> Skin:
+def _plain(surface: Surface, material: Material) -> Skin:
     return np.full(surface.points_m.shape[:2], material, np.uint8)
 
 
@@ -128,7 +133,11 @@ def snap_wheel(car: Car, rng: Rng) -> Image.Image:
     body = car.design.body
     radius_m, side_m = body.wheel_radius_m * 1.25, body.width_m / 2
     corners = np.array(
-        [(body.axles_m[0] + x * radius_m, side_m, (1 + z) * radius_m * 0.8) for x in (-1, 1) for z in (-1, 1)],
+        [
+            (body.axles_m[0] + x * radius_m, side_m, (1 + z) * radius_m * 0.8)
+            for x in (-1, 1)
+            for z in (-1, 1)
+        ],
         np.float32,
     )
     camera = _camera(corners, 78 + rng.uniform(-12, 12), rng, left=True)
@@ -136,7 +145,7 @@ def snap_wheel(car: Car, rng: Rng) -> Image.Image:
 
 
 def _camera(fit_m: F32, degrees: float, rng: Rng, *, left: bool = False) -> Camera:
-    """A camera that looks at the middle of the car from an angle and just holds some points."""
+    # A camera that looks at the middle of the car from an angle and just holds some points.
     side = 1 if left or rng.random() < 0.5 else -1
     around, up = np.radians(degrees * side), np.radians(rng.uniform(4, 9))
     towards = -np.array([np.cos(around) * np.cos(up), np.sin(around) * np.cos(up), np.sin(up)])
@@ -145,7 +154,11 @@ def _camera(fit_m: F32, degrees: float, rng: Rng, *, left: bool = False) -> Came
     down = np.cross(towards, right)
     roll = rng.normal(0, 0.015)
     axes = np.stack(
-        [right * np.cos(roll) + down * np.sin(roll), down * np.cos(roll) - right * np.sin(roll), towards]
+        [
+            right * np.cos(roll) + down * np.sin(roll),
+            down * np.cos(roll) - right * np.sin(roll),
+            towards,
+        ]
     ).astype(np.float32)
     camera = Camera(place.astype(np.float32), axes, 1.0, (0, 0), (1, 1))
     flat, _ = camera.project(fit_m.reshape(-1, 3))
@@ -157,7 +170,9 @@ def _camera(fit_m: F32, degrees: float, rng: Rng, *, left: bool = False) -> Came
     focal_px = rng.uniform(0.92, 0.99) * min(size[0] / wide, size[1] / tall)
     slack = size - (high - low) * focal_px
     centre = size / 2 - (low + high) / 2 * focal_px + slack * rng.uniform(-0.3, 0.3, 2)
-    return Camera(camera.place_m, axes, focal_px, (centre[0], centre[1]), (int(size[0]), int(size[1])))
+    return Camera(
+        camera.place_m, axes, focal_px, (centre[0], centre[1]), (int(size[0]), int(size[1]))
+    )
 
 
 def _take(car: Car, camera: Camera, rng: Rng, *, dark: bool) -> Image.Image:
@@ -170,30 +185,38 @@ def _take(car: Car, camera: Camera, rng: Rng, *, dark: bool) -> Image.Image:
     materials = np.concatenate([car.mesh.materials[: -2 * plate.size], plate, plate])
     seen = rasterise(replace(car.mesh, materials=materials), camera)
     pixels = np.asarray(behind.resize(camera.size_px, Image.Resampling.BILINEAR)).copy()
-    pixels.reshape(-1, 3)[seen.pixels] = shade(seen, camera, light, colours, rng.uniform(0.98, 1.22))
+    pixels.reshape(-1, 3)[seen.pixels] = shade(
+        seen, camera, light, colours, rng.uniform(0.98, 1.22)
+    )
     return _develop(Image.fromarray(pixels).reduce(2), sky, rng, dark=dark)
 
 
 def _light(camera: Camera, sky: Sky, rng: Rng) -> Light:
-    """The sun stands high and rather behind the camera than behind the car."""
+    # The sun stands high and rather behind the camera than behind the car.
     behind = camera.place_m[:2] / np.linalg.norm(camera.place_m[:2])
-    sun = np.append(behind * rng.uniform(-0.1, 0.9) + rng.uniform(-0.5, 0.5, 2), rng.uniform(0.6, 1.2))
+    sun = np.append(
+        behind * rng.uniform(-0.1, 0.9) + rng.uniform(-0.5, 0.5, 2), rng.uniform(0.6, 1.2)
+    )
     around = ceiling(rng) if sky is INDOORS else outdoors(sky, rng)
     return Light(sky, (sun / np.linalg.norm(sun)).astype(np.float32), around)
 
 
 def _colours(sky: Sky, rng: Rng) -> Palette:
-    """Paint and plates; nothing here knows the model, so that colours cannot tell it."""
+    # Paint and plates; nothing here knows the model, so that colours cannot tell it.
     red, green, blue = (
-        np.array(_PAINTS[rng.integers(len(_PAINTS))]) * rng.uniform(0.85, 1.12)
-        + rng.uniform(-0.008, 0.008, 3)
-    ).clip(0.008, 0.85).tolist()
+        (
+            np.array(_PAINTS[rng.integers(len(_PAINTS))]) * rng.uniform(0.85, 1.12)
+            + rng.uniform(-0.008, 0.008, 3)
+        )
+        .clip(0.008, 0.85)
+        .tolist()
+    )
     plate = _PLATES[rng.integers(len(_PLATES))]
     return palette((red, green, blue), plate, lamps_on=bool(rng.random() < sky.lamps_on))
 
 
 def _develop(photo: Image.Image, sky: Sky, rng: Rng, *, dark: bool) -> Image.Image:
-    """What lens, sensor and software do to a photo."""
+    # What lens, sensor and software do to a photo.
     if sky in (NIGHT, DUSK):
         bright = photo.reduce(2).point([max(0, level - 190) * 2 for level in range(256)] * 3)
         glow = bright.filter(ImageFilter.BoxBlur(3)).resize(photo.size, Image.Resampling.BILINEAR)

@@ -32,7 +32,7 @@ from chajong.photos.drawing.styles import (
 Skin = NDArray[np.uint8]
 M = Material
 
-_LAMPS_GROWN = 1.3
+_LAMPS_GROWN = 1.4
 _ABOVE_M = 2.0  # higher than any wall
 _BONNET = Line(M.SEAM, ((-0.1, 0.88), (1.0, 0.90), (1.2, 0.94)), 0.011)
 _BOOT: Style = (
@@ -137,7 +137,8 @@ def wall_skin(design: Design, shape: Shape) -> Skin:
     half = body.width_m / 2 * per_m
 
     def front(places: Floats) -> Floats:
-        return places * (half, height - 1)
+        placed: Floats = places * np.array((half, height - 1))
+        return placed
 
     def rear(places: Floats) -> Floats:
         return front(places) * (-1, 1) + (width - 1, 0)
@@ -152,7 +153,7 @@ def wall_skin(design: Design, shape: Shape) -> Skin:
         return np.column_stack([cols, share * (height - 1)])
 
     def larger(place: Callable[[Floats], Floats]) -> Canvas:
-        """Lamps are drawn larger than life, as much hangs on them."""
+        # Lamps are drawn larger than life, as much hangs on them.
         middle = np.array((0.86, 0.70))
         grown = _LAMPS_GROWN * per_m
         return Canvas(image, lambda p: place((p - middle) * _LAMPS_GROWN + middle), grown)
@@ -167,7 +168,7 @@ def wall_skin(design: Design, shape: Shape) -> Skin:
 
 
 def _doors(design: Design) -> Style:
-    """Doors and trim of the side, in metres."""
+    # Doors and trim of the side, in metres.
     body = design.body
     front, rear = body.axles_m
     low_m, radius_m = body.clearance_m, body.wheel_radius_m
@@ -189,7 +190,7 @@ def _doors(design: Design) -> Style:
 
 
 def _arches(design: Design) -> Style:
-    """The wheel arches, in metres."""
+    # The wheel arches, in metres.
     body = design.body
     hubs = [(x, body.wheel_radius_m) for x in body.axles_m]
     wells = [Disc(M.WELL, hub, body.wheel_radius_m * 1.13) for hub in hubs]
@@ -215,10 +216,12 @@ def cabin_skin(design: Design, shape: Shape) -> Skin:
     per_m = height / 0.55
 
     def ends(places: Floats) -> Floats:
-        return places * (width - 1, height - 1)
+        placed: Floats = places * np.array((width - 1, height - 1))
+        return placed
 
     def windows(places: Floats) -> Floats:
-        return places * (end - start, height - 1) + (start, 0)
+        placed: Floats = places * np.array((end - start, height - 1)) + np.array((start, 0))
+        return placed
 
     front, rear = first / width - 0.012, last / width + 0.012
     Canvas(image, ends, per_m).paint(_screens(design, front, rear))
@@ -227,7 +230,7 @@ def cabin_skin(design: Design, shape: Shape) -> Skin:
 
 
 def _screens(design: Design, front: float, rear: float) -> Style:
-    """Wind screen and rear window; `front` and `rear` are the pillars' shares of the way round."""
+    # Wind screen and rear window; `front` and `rear` are the pillars' shares of the way round.
     pieces: list[Piece] = [
         Area(M.GLASS, ((-0.1, 0.0), (front, 0.0), (front, 0.88), (-0.1, 0.90)), 1),
         box(M.SEAT, front * 0.22, -0.1, front * 0.78, 0.40, 2),

@@ -70,7 +70,19 @@ Style = tuple[Piece, ...]
 def box(
     material: Material, left: float, low: float, right: float, high: float, smooth: int = 1
 ) -> Area:
-    """A filled rectangle."""
+    """Make a filled rectangle.
+
+    Args:
+        material: What it is filled with.
+        left: Its left side.
+        low: Its lower side.
+        right: Its right side.
+        high: Its upper side.
+        smooth: How often its corners are cut.
+
+    Returns:
+        The area.
+    """
     return Area(material, ((left, low), (right, low), (right, high), (left, high)), smooth)
 
 
@@ -187,9 +199,7 @@ GRILLES: tuple[Style, ...] = (
         box(M.TRIM, 0.07, 0.45, 0.32, 0.81, 2),
     ),
     # seven slots
-    (
-        *_columns(M.TRIM, 0.46, 0.84, 0.0, 0.14, 0.28, 0.42, width_m=0.072),
-    ),
+    (*_columns(M.TRIM, 0.46, 0.84, 0.0, 0.14, 0.28, 0.42, width_m=0.072),),
     # closed: a lid with a badge, a slot far below
     (
         Disc(M.CHROME, (0.0, 0.70), 0.060),
@@ -296,9 +306,7 @@ TAIL_LAMPS: tuple[Style, ...] = (
         Area(M.GLOW, ((0.74, 0.67), (1.08, 0.80), (1.04, 0.56)), 1),
     ),
     # three bars
-    (
-        *_columns(M.GLOW, 0.52, 0.88, 0.62, 0.78, 0.94, width_m=0.090),
-    ),
+    (*_columns(M.GLOW, 0.52, 0.88, 0.62, 0.78, 0.94, width_m=0.090),),
     # a dark panel with a dotted line
     (
         box(M.GLOSS, -0.1, 0.58, 1.26, 0.86),

@@ -1,0 +1,213 @@
+"""The whole job: from a folder of photos and a recipe to a finished run."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chajong.errors import ChajongError, DataError, RecipeError, RunError, WeightsError
+from chajong.predictions import Predictions
+from chajong.recipe import Data, Folds, Grow, Model
+from chajong.run import Run
+from chajong.training.train import Options, _prepare, _train_models, train
+from tests.training.conftest import Job
+from tests.training.processes import free_port
+from tests.training.tiny import ALONE, CPU, make_recipe, write_photos
+
+
+def options(folder: Path, **more: Any) -> Options:
+    return Options(out=folder / "run", cache_folder=folder / "cache", device=CPU, **more)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return write_photos(tmp_path / "photos", per_class=6)
+
+
+def test_the_run_folder_holds_everything(finished: Run) -> None:
+    assert finished.status() == "done"
+    assert finished.done == ("0", "1")
+    assert finished.record.num_photos == 36
+    for fold in ("0", "1"):
+        assert {path.name for path in finished.model_folder(fold).iterdir()} == {
+            "done.json",
+            "history.json",
+            "oof.parquet",
+            "weights.ema.safetensors",
+            "weights.raw.safetensors",
+        }
+        history = finished.history(fold)
+        facts = json.loads((finished.model_folder(fold) / "done.json").read_text(encoding="utf-8"))
+        assert facts["epochs"] == len(history)
+        best = min(history, key=lambda entry: entry["log_loss"])
+        assert facts["best_epoch"] == best["epoch"]
+    assert finished.manifest().fingerprint == finished.record.data_fingerprint
+
+
+def test_every_photo_is_answered_once_by_the_fold_that_did_not_see_it(finished: Run) -> None:
+    table = Predictions.load(finished.predictions_path)
+    folds = finished.split().table
+    assert table.ids == tuple(folds["id"])
+    assert table.folds == tuple(folds["fold"])
+    photos = finished.manifest().table
+    labels = dict(zip(photos["id"], photos["label"], strict=True))
+    assert table.labels == tuple(labels[name] for name in table.ids)
+    assert table.classes == finished.labels.names == ("blue", "green", "빨강")
+    assert table.views == ("plain", "flip")
+    assert table.kind == "oof"
+    assert np.isfinite(table.log_probs).all()
+
+
+def test_two_processes_of_torchrun_make_the_same_run(uninterrupted: Job, job: Job) -> None:
+    launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}")
+    process = job.start(*launcher)
+    said, complained = process.communicate(timeout=240)
+    assert process.returncode == 0, complained
+    assert said.count("(done)") == 1  # one process speaks
+    assert "Warning" not in complained
+    alone, shared = Run.load(uninterrupted.out), Run.load(job.out)
+    for fold in ("0", "1"):
+        pairs = list(zip(alone.history(fold), shared.history(fold), strict=True))
+        assert len(pairs) == 4
+        for one, two in pairs:
+            assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+            assert two["log_loss"] == pytest.approx(one["log_loss"], rel=5e-3)
+    tables = [Predictions.load(run.predictions_path) for run in (alone, shared)]
+    assert tables[0].ids == tables[1].ids  # each exactly once, as Predictions refuses repeats
+    np.testing.assert_allclose(tables[1].log_probs, tables[0].log_probs, atol=0.02)
+
+
+def test_one_model_of_all_photos(photos: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(train_epochs=2, train_patience=1)
+    run = train(photos, recipe, options(tmp_path, fold="all"))
+    assert run is not None
+    assert run.done == ("all",)
+    history = run.history("all")
+    assert len(history) == 2
+    assert "log_loss" not in history[0]
+    assert {path.name for path in (run.folder / "all").iterdir()} == {
+        "done.json",
+        "history.json",
+        "weights.raw.safetensors",
+    }
+    assert run.score() is None
+    with pytest.raises(RunError, match="different runs"):
+        train(photos, recipe, options(tmp_path))
+
+
+def test_some_folds_only(photos: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(train_epochs=1, folds=Folds(num_folds=2, trained=(1,)))
+    run = train(photos, recipe, options(tmp_path))
+    assert run is not None
+    assert run.status() == "done"
+    assert Predictions.load(run.predictions_path).folds == (1,) * 9
+    with pytest.raises(RunError, match="--fold 0"):
+        train(photos, recipe, options(tmp_path, fold="0"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"model": Model(backbone="resnet_of_dreams")}, RecipeError, "model.backbone"),
+        ({"model": Model(weights="missing.safetensors")}, WeightsError, "There is no file"),
+        (
+            {"model": Model(backbone="test_vit3", weights="none")},
+            RecipeError,
+            "takes no photos of 32 px: Input height",
+        ),
+        (
+            {"data": Data(size_px=32, grow=(Grow(after=0.5, size_px=160),)), "model": Model(
+                backbone="test_vit3", weights="none")},
+            RecipeError,
+            "takes no photos of 32 px",
+        ),
+        (
+            {"model": Model(backbone="test_resnet", weights="none", frozen_stages=50)},
+            RecipeError,
+            "model.frozen_stages must be at most",
+        ),
+        (
+            {"model": Model(backbone="torchvision/mobilenet_v3_small", weights="none"),
+             "optim_layer_decay": 0.9},
+            RecipeError,
+            "optim.layer_decay must be 1",
+        ),
+        (
+            {"model": Model(backbone="convnextv2_atto.fcmae_ft_in1k")},
+            WeightsError,
+            "--allow-noncommercial",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_work_is_told_before_any_work(
+    changes: dict[str, Any], error: type[ChajongError], said: str, tmp_path: Path
+) -> None:
+    # There are no photos either, so that work would begin with another error.
+    with pytest.raises(error, match=said):
+        train(tmp_path / "nowhere", make_recipe(**changes), options(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fold_that_is_not_there_is_refused(photos: Path, tmp_path: Path) -> None:
+    for fold in ("7", "-1", "first"):
+        with pytest.raises(RunError, match=r"0 to 1, or 'all'\. Got '"):
+            train(photos, make_recipe(), options(tmp_path, fold=fold))
+
+
+def test_a_photo_deleted_before_it_was_cached(photos: Path, tmp_path: Path) -> None:
+    recipe, chosen = make_recipe(train_epochs=1), options(tmp_path)
+    prepared = _prepare(photos, recipe, chosen, ALONE)
+    victim = photos / "green" / "001.jpg"
+    content = victim.read_bytes()
+    victim.unlink()
+    with pytest.raises(DataError, match=r"001\.jpg cannot be read any more: No such file"):
+        _train_models(*prepared, chosen, ALONE)
+    victim.write_bytes(content)
+    assert train(photos, recipe, chosen) is not None  # nothing is lost
+
+
+def test_a_photo_deleted_between_two_folds(job: Job, tmp_path: Path) -> None:
+    job = replace(job, photos=shutil.copytree(job.photos, tmp_path / "copy"))
+    assert job.run("--fold", "0")[0] == 0
+    victim = next(job.photos.rglob("*.jpg"))
+    content = victim.read_bytes()
+    victim.unlink()
+    code, said = job.run()
+    assert code == 2
+    assert said.splitlines()[-1].startswith("chajong: ")
+    assert "holds a run of other data: 36 photos" in said
+    assert "Traceback" not in said
+    victim.write_bytes(content)
+    code, said = job.run()
+    assert code == 0
+    assert "fold 0  epoch" not in said  # what was finished is not lost
+    assert Run.load(job.out).status() == "done"
+
+
+def test_a_run_folder_that_cannot_be_written(job: Job) -> None:
+    (job.out.parent / "file").write_text("", encoding="utf-8")
+    code, said = replace(job, out=job.out.parent / "file" / "run").run()
+    assert code == 2
+    assert said.splitlines()[-1].startswith("chajong: Could not write ")
+    assert "choose another folder" in said
+    assert "Traceback" not in said
+
+
+def test_a_run_that_another_process_trains_now(finished: Run, uninterrupted: Job) -> None:
+    with finished.alone():
+        code, said = uninterrupted.run()
+    assert code == 2
+    assert "Another process is training" in said
+
+
+def test_a_folder_of_something_else_stays_untouched(job: Job) -> None:
+    job.out.mkdir()
+    (job.out / "thesis.txt").write_text("years of work", encoding="utf-8")
+    code, said = job.run()
+    assert code == 2
+    assert "is not empty and holds no run, but 'thesis.txt'" in said
+    assert [path.name for path in job.out.iterdir()] == ["thesis.txt"]
