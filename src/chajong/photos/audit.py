@@ -113,10 +113,9 @@ def summary(manifest: Manifest) -> Iterator[str]:
         f"{(parts == 'train').sum():,} train photos of {len(manifest.labels.names):,} classes in"
         f" {num_groups:,} groups, {(parts == 'test').sum():,} test photos"
     )
+    yield "issues, with the number of photos:" if manifest.issues.height else "no issues"
     for issue, num in manifest.issues.group_by("issue").len().sort("issue").iter_rows():
-        yield f"  {issue:<22}{num:>7,} photos"
-    if not manifest.issues.height:
-        yield "  no issues"
+        yield f"  {issue:<22}{num:>7,}"
 
 
 def _photo_table(photos: tuple[PhotoRef, ...], root: Path, scanned: Scan) -> pl.DataFrame:

@@ -139,7 +139,7 @@ def small_class_issues(table: pl.DataFrame, alike: Alike, num_needed: int) -> li
     different = pl.col("scene").filter(pl.col("readable")).n_unique().over("label")
     few = train.with_columns(num=different).filter(pl.col("num") < num_needed)
     return [
-        (id_, "small_class", float(num), f"{label} has {num} different photos that can be read")
+        (id_, "small_class", float(num), f"different photos of {label} that can be read: {num}")
         for id_, label, num in few.select("id", "label", "num").iter_rows()
     ]
 

@@ -176,8 +176,12 @@ def _issues(manifest: Manifest) -> Iterator[Section]:
             Panel((Tile(manifest.path_of(path), detail, _name(id_)),))
             for id_, path, detail in photos.select("id", "path", "detail").iter_rows()
         ]
-        remark = f"{found.height:,} photos{_not_shown(found.height, len(tiles))}"
+        remark = f"{_photos(found.height)}{_not_shown(found.height, len(tiles))}"
         yield Section(heading, remark, tuple(tiles))
+
+
+def _photos(num: int) -> str:
+    return "1 photo" if num == 1 else f"{num:,} photos"
 
 
 def _not_shown(num: int, num_shown: int) -> str:
