@@ -194,7 +194,9 @@ def _read(path: Path, grey: NDArray[np.uint8]) -> _Row:
         row["width_px"], row["height_px"] = photo.width_px, photo.height_px
         row["format"], row["notes"] = photo.format, list(photo.notes)
         row["colour_share"] = _colour_share(photo)
-        small = Image.fromarray(photo.pixels).convert("L")
+        # A JPEG comes small already; of a large PNG not all pixels are needed.
+        step = max(1, min(photo.pixels.shape[:2]) // (4 * _GREY_PX))
+        small = Image.fromarray(photo.pixels[::step, ::step]).convert("L")
         grey[:] = np.asarray(small.resize((_GREY_PX, _GREY_PX), Image.Resampling.BOX))
     return row
 

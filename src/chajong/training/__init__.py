@@ -3,6 +3,6 @@
 import os
 
 # Threads that wait for each other should sleep: by default they spin, and where another process
-# takes one of the cores, every one of a step's hundreds of parallel loops waits for a thread that is
-# not running: five times slower than need be. Read by OpenMP when torch is first imported.
+# takes one of the cores, each of a step's hundreds of parallel loops waits for a thread that does
+# not run: five times slower than need be. Read by OpenMP when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
