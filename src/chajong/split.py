@@ -57,7 +57,7 @@ class Split:
         if folds != list(range(self.num_folds)):
             raise DataError(
                 f"Each of the folds 0 to {self.num_folds - 1} needs photos, and there must be no"
-                f" others. Got photos in {folds}. Ask for fewer folds."
+                f" others. Got photos in {folds}. Ask for fewer folds, or --fold all."
             )
         crossing = self.table.filter(pl.col("fold").n_unique().over("group") > 1)
         if crossing.height:
