@@ -95,6 +95,13 @@ def test_a_group_of_many_classes_stays_whole() -> None:
     assert table.max() - table.min() <= 1
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_large_groups_are_dealt_first_and_single_photos_fill_up(seed: int) -> None:
+    groups = [0] * 6 + [1] * 3 + list(range(2, 5)) + list(range(5, 17))
+    manifest = manifest_of(photo_rows(["a"] * 12 + ["b"] * 12, groups))
+    assert counts(manifest, split(manifest, 2, seed)).tolist() == [[6, 6], [6, 6]]
+
+
 def test_as_large_as_the_competition_in_seconds() -> None:
     rng = np.random.default_rng(0)
     groups = np.arange(33_000)

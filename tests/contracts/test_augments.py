@@ -218,12 +218,27 @@ def assert_close_to(values: Tensor, wanted: float) -> None:
     torch.testing.assert_close(values, torch.full_like(values, wanted), atol=0.02, rtol=0)
 
 
+def test_a_cropped_photo_is_turned_without_shear_too() -> None:
+    # Squeezed into the square first and turned then, or the turn would shear.
+    crop = Crop(scale=(0.5, 0.5), ratio=(2, 2))
+    x = augment(ramps(200), [crop, Rotation(degrees=30)], 40, draws(num_rows=200))
+    centre = slice(14, 26)
+    red, green = (x[:, channel, centre, centre] * 39 for channel in (0, 1))
+    sides = torch.tensor([1.0, 0.5])
+    right = torch.stack([red.diff(dim=2).mean((1, 2)), green.diff(dim=2).mean((1, 2))], 1) / sides
+    down = torch.stack([red.diff(dim=1).mean((1, 2)), green.diff(dim=1).mean((1, 2))], 1) / sides
+    assert_close_to(right.norm(dim=1), 1.0)
+    assert_close_to(down.norm(dim=1), 1.0)
+    assert_close_to((right * down).sum(dim=1), 0.0)
+    assert right[:, 1].abs().max() > 0.4
+
+
 def test_shrinking_by_more_than_two_averages_all_pixels() -> None:
-    # A checkerboard of single pixels is grey from afar; sampling without averaging keeps it.
-    at = torch.arange(64)
-    board = ((at[:, None] + at[None, :]) % 2 * 255).to(torch.uint8)
-    x = augment(board[None, :, :, None].expand(1, -1, -1, 3), [], 16, draws(num_rows=1))
-    assert_close_to(x, 0.5)
+    # Every fourth column is white: a quarter grey from afar. Bilinear sampling alone would look
+    # at two columns in four.
+    columns = ((torch.arange(64) % 4 == 0) * 255).to(torch.uint8)
+    photo = columns.view(1, 1, 64, 1).expand(1, 64, 64, 3)
+    assert_close_to(augment(photo, [], 16, draws(num_rows=1)), 0.25)
 
 
 def one_jitter(**strengths: float) -> ColorJitter:

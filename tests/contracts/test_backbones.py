@@ -123,6 +123,25 @@ def test_frozen_stages_and_their_statistics_stay(backbone: str) -> None:
     assert moved == norms - still
 
 
+@pytest.mark.parametrize(
+    ("backbone", "frozen_stages", "frozen", "learning"),
+    [
+        ("test_resnet", 1, {"conv1", "bn1"}, {"layer1", "layer2", "layer3", "layer4", "fc"}),
+        ("test_resnet", 2, {"conv1", "bn1", "layer1"}, {"layer2", "layer3", "layer4", "fc"}),
+        ("test_convnext", 1, {"stem"}, {"stages", "head"}),
+    ],
+)
+def test_stages_are_counted_from_the_stem_on(
+    backbone: str, frozen_stages: int, frozen: set[str], learning: set[str]
+) -> None:
+    network = build(backbone)
+    choose_what_learns(network, head_only=False, frozen_stages=frozen_stages)
+    parts = {True: set[str](), False: set[str]()}
+    for name, parameter in network.named_parameters():
+        parts[parameter.requires_grad].add(name.split(".")[0])
+    assert parts == {False: frozen, True: learning}
+
+
 @every_staged
 def test_head_only_and_frozen_stages_go_together(backbone: str) -> None:
     network = build(backbone)
@@ -194,7 +213,7 @@ def test_layer_decay_slows_what_is_nearer_to_the_photo(backbone: str) -> None:
     head = {scales[name] for name in head_of(network)}
     assert head == {1.0}
     first = next(name for name, _ in network.named_parameters())
-    assert scales[first] == min(scales.values())
+    assert scales[first] == min(scales.values()) < 0.7
     for scale in scales.values():
         steps = torch.log(torch.tensor(scale)) / torch.log(torch.tensor(0.7))
         assert steps.item() == pytest.approx(round(steps.item()), abs=1e-4)

@@ -318,6 +318,10 @@ def test_the_order_of_rows_in_a_table_does_not_matter(tmp_path: Path) -> None:
     assert manifests[0].fingerprint == manifests[1].fingerprint
 
 
+def test_issues_are_sorted(faulty: Manifest) -> None:
+    assert faulty.issues.equals(faulty.issues.sort("issue", "id"))
+
+
 def test_summary(faulty: Manifest) -> None:
     lines = list(summary(faulty))
     assert lines[0].startswith("26 train photos of 2 classes in ")

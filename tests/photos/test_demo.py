@@ -1,7 +1,9 @@
 """Demo photos: the same arguments, the same bytes; fine-grained; and what was planted is told."""
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,6 +14,8 @@ from sklearn.linear_model import LogisticRegression
 from chajong.errors import DataError
 from chajong.labels import nfc
 from chajong.photos.demo import render_demo
+from chajong.photos.drawing.design import design
+from chajong.photos.drawing.names import default_names, kinship
 
 NUM_MODELS, PER_MODEL = 8, 16
 
@@ -61,19 +65,106 @@ def test_what_was_planted_is_told(demo: Path) -> None:
     about = pl.read_csv(demo / "about.csv")
     assert {"interior", "wheel"} & set(about["kind"]), "photos of no whole car"
     copies = about.filter(pl.col("of").is_not_null() & (pl.col("of") != ""))
-    assert copies.height > 0
-    for file, of in copies.select("file", "of").iter_rows():
+    assert {"exact", "reencoded"} <= set(copies["kind"])
+    for file, kind, of in copies.select("file", "kind", "of").iter_rows():
         assert Path(file).parent == Path(of).parent, "duplicates stay in their class"
-        assert (demo / of).is_file()
+        same = (demo / file).read_bytes() == (demo / of).read_bytes()
+        assert same == (kind == "exact")
+        assert far_apart(demo / file, demo / of, mirrored=kind == "mirrored") < 12
+    told = set(copies.filter(pl.col("kind") == "exact")["file"])
+    digest_of = digests(demo)
+    photos = {name: digest for name, digest in digest_of.items() if name.endswith(".jpg")}
+    assert len(photos) - len(set(photos.values())) == len(told), "no copies but those told of"
 
 
-def test_what_is_there_is_kept_and_something_else_is_refused(demo: Path) -> None:
-    before = digests(demo)
+def far_apart(one: Path, other: Path, *, mirrored: bool) -> float:
+    """The mean difference of two photos, in grey levels."""
+    small = [
+        np.asarray(Image.open(path).convert("L").resize((32, 24)), float) for path in (one, other)
+    ]
+    return float(np.abs(small[0][:, ::-1] - small[1] if mirrored else small[0] - small[1]).mean())
+
+
+def test_test_photos_are_darker(demo: Path) -> None:
+    def grey(part: str) -> float:
+        photos = list((demo / part).rglob("*.jpg"))
+        return float(np.mean([np.asarray(Image.open(path).convert("L")).mean() for path in photos]))
+
+    assert grey("test") < 0.9 * grey("train")
+
+
+def test_what_is_there_is_kept(demo: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in demo.rglob("*.jpg")}
     render_demo(demo, NUM_MODELS, PER_MODEL, seed=0)
-    assert digests(demo) == before
-    with pytest.raises(DataError, match="seed"):
+    assert {path: path.stat().st_mtime_ns for path in demo.rglob("*.jpg")} == before
+
+
+def test_anything_else_that_is_there_is_refused(demo: Path, tmp_path: Path) -> None:
+    before = digests(demo)
+    with pytest.raises(DataError, match="differ in: seed"):
         render_demo(demo, NUM_MODELS, PER_MODEL, seed=1)
+    with pytest.raises(DataError, match="per_model, class_names"):
+        render_demo(demo, 3, 8)
     assert digests(demo) == before
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(DataError, match="holds no demo photos"):
+        render_demo(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_photos_that_went_missing_are_noticed(tmp_path: Path) -> None:
+    render_demo(tmp_path / "out", 1, 4, num_processes=1)
+    next((tmp_path / "out" / "train").rglob("*.jpg")).unlink()
+    with pytest.raises(DataError, match="4 of 5 demo photos"):
+        render_demo(tmp_path / "out", 1, 4)
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+    left = tmp_path / ".out.partial" / "train" / "old"
+    left.mkdir(parents=True)
+    (left / "old_0000.jpg").write_bytes(b"half")
+    (tmp_path / "out").mkdir()
+    render_demo(tmp_path / "out", 1, 4, num_processes=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not list((tmp_path / "out").rglob("old*"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"num_models": 0},
+        {"per_model": 3},
+        {"seed": -1},
+        {"class_names": []},
+        {"class_names": ["a", "a"]},
+        {"class_names": ["a/b"]},
+        {"class_names": [".a"]},
+        {"class_names": ["a\n"]},
+    ],
+)
+def test_arguments_that_cannot_be_used_are_refused(
+    tmp_path: Path, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(DataError):
+        render_demo(tmp_path / "out", **arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_made_up_names_are_many_and_sorted() -> None:
+    names = default_names(700)
+    assert len(set(names)) == 700
+    assert list(names) == sorted(names)
+    assert all(name == nfc(name) for name in names)
+    assert len(set(kinship(names))) == 700, "no two models are the same car"
+
+
+def test_a_facelift_differs_in_one_detail_and_a_generation_in_its_body() -> None:
+    names = ("하람_2017_2019", "더_뉴_하람_2020_2022", "하람_2세대_2023_2025")
+    old, lifted, new = (asdict(design(0, kin)) for kin in kinship(names))
+    changed = {key for key in old if old[key] != lifted[key]}
+    assert changed in ({"headlamp", "tail_lamp"}, {"grille"}, {"wheel"})
+    assert old["body"]["kind"] == new["body"]["kind"]
+    assert old["body"] != new["body"]
 
 
 def test_names_can_be_given(tmp_path: Path) -> None:

@@ -69,6 +69,19 @@ def test_copies_are_found_whichever_comes_first() -> None:
     assert len(found.first) == 10
 
 
+def test_crops_of_photos_full_of_small_things_are_found() -> None:
+    # Their fine patterns shift by half a wave where a side is cut off.
+    def busy(seed: int) -> Image.Image:
+        rng = np.random.default_rng(seed)
+        spots = rng.integers(0, 256, (14, 20, 3), dtype=np.uint8)
+        return Image.fromarray(spots).resize((240, 160), Image.Resampling.BICUBIC)
+
+    images = [busy(seed) for seed in range(NUM)]
+    cropped = [crop(image, 0.05, 0.05, 0.05, 0.05) for image in images]
+    found = near_duplicates(thumbs(images + cropped))
+    assert len(found.first) == NUM
+
+
 def test_one_pose_with_other_details_is_no_duplicate() -> None:
     # The same body before the same wall, with another grille, lamps and wheels.
     def car(seed: int) -> Image.Image:
@@ -96,7 +109,8 @@ def test_small_things_on_an_empty_ground_are_told_apart() -> None:
 
 
 def test_flat_photos_are_like_nothing() -> None:
-    walls = [Image.new("RGB", (50, 50), (level, level, level)) for level in (10, 10, 200, 200)]
+    shade = np.linspace(0, 1, 60)[:, None] + np.linspace(0, 1, 90)
+    walls = [Image.fromarray((level + 8 * shade).astype(np.uint8)) for level in (10, 10, 200, 200)]
     assert len(near_duplicates(thumbs(walls)).first) == 0
 
 
@@ -111,7 +125,7 @@ def test_a_scene_of_many_photos_is_joined_without_looking_at_all_pairs() -> None
     noise = np.random.default_rng(0).normal(0, 3, (300, THUMB_PX, THUMB_PX))
     many = (base + noise).clip(0, 255).astype(np.uint8)
     found = near_duplicates(many)
-    assert len(found.first) < 12_000  # of 44,850
+    assert len(found.first) < 3_000  # of 44,850
     assert set(components(len(many), found.first, found.second).tolist()) == {0}
 
 

@@ -85,7 +85,7 @@ def test_table_with_folds_and_groups_as_excel_saves_it(tmp_path: Path) -> None:
     put(tmp_path, "x/1.jpg", "x/2.jpg")
     rows = f"\ufeffpath,label,fold,group\r\nx/2.jpg,b,0,g\r\n{tmp_path}/x/1.jpg,a,1,\r\n"
     found = find_photos(write(tmp_path / "cars.csv", rows))
-    assert found.layout == "csv"
+    assert (found.layout, found.root) == ("csv", tmp_path)
     told = [(p.id, p.label, p.fold, p.group, p.path) for p in found.photos]
     assert told == [
         ("x/1.jpg", "a", 1, None, tmp_path / "x/1.jpg"),

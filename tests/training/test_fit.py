@@ -347,6 +347,14 @@ def test_a_stopped_training_goes_on_bit_by_bit(
     assert_same_weights(weights, uninterrupted[2])
 
 
+def test_the_time_before_a_stop_counts(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        make_fit(tmp_path, make_recipe(), train=ringing(3)).run()  # after all of the first epoch
+    entry = make_fit(tmp_path, make_recipe()).run()[0]
+    assert entry["seconds"] > 0.005
+    assert entry["photos_per_s"] == pytest.approx(24 / entry["seconds"])
+
+
 def test_a_finished_training_stays_as_it_is(uninterrupted: Whole) -> None:
     history, weights = final(make_fit(uninterrupted[0], everything_on()))
     assert history == uninterrupted[1]

@@ -112,6 +112,7 @@ def test_some_folds_only(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "said"),
     [
+        ({"train_precision": "fp16"}, RecipeError, "'fp16' needs a GPU"),
         ({"model": Model(backbone="resnet_of_dreams")}, RecipeError, "model.backbone"),
         ({"model": Model(weights="missing.safetensors")}, WeightsError, "There is no file"),
         (

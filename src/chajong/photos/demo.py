@@ -11,7 +11,6 @@ OUT/demo.json                           what the photos were drawn from
 import csv
 import json
 import multiprocessing
-import os
 import shutil
 import signal
 import unicodedata
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from chajong.environment import num_cores
 from chajong.errors import DataError
 from chajong.files import locked, write_json, writing
 from chajong.photos.drawing.album import Album, Planted, draw_album
@@ -72,16 +72,16 @@ def render_demo(
         return
     partial = out.with_name(f".{out.name}.partial")
     lock = partial / ".lock"
-    try:
-        with writing(out), locked(lock, wait=True):
+    with writing(out), locked(lock, wait=True):
+        try:
             if _is_done(out, record):  # by another process, meanwhile
                 return
             _render(partial, names, per_model, seed, num_processes)
             write_json(partial / _RECORD, record)
             lock.unlink()
             partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        finally:  # only by the process that holds the lock
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def _checked_names(class_names: Sequence[str] | None, num_models: int) -> tuple[str, ...]:
@@ -115,8 +115,8 @@ def _is_done(out: Path, record: dict[str, Any]) -> bool:
         return False
     advice = "Choose another folder, or remove this one and run again."
     try:
-        there = json.loads((out / _RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        there = dict(json.loads((out / _RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         raise DataError(f"{out} is not empty and holds no demo photos. {advice}") from None
     if there != record:
         keys = ", ".join(key for key in record if there.get(key) != record[key])
@@ -144,7 +144,7 @@ def _render(
         files = tuple(train / f"{name}_{index:04d}.jpg" for index in range(per_model))
         test = tuple(folder / "test" / f"{id_}.jpg" for id_ in own)
         albums.append(Album(seed, model, kin, files, test))
-    planted = _draw(albums, num_processes or os.cpu_count() or 1)
+    planted = _draw(albums, num_processes or num_cores())
     _write_tables(folder, names, np.repeat(names, num_test).tolist(), ids)
     about = [
         (f"train/{name}", photo)
@@ -164,7 +164,8 @@ def _draw(albums: list[Album], num_processes: int) -> list[tuple[Planted, ...]]:
             return [_counted(progress, album, draw_album(album)) for album in albums]
         # Not forked: the caller may run threads whose locks a fork would copy.
         spawn = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(num_processes, spawn, initializer=_leave_ctrl_c_to_the_caller)
+        deaf = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the caller's
+        pool = ProcessPoolExecutor(num_processes, spawn, signal.signal, deaf)
         try:
             futures = {pool.submit(draw_album, album): album for album in albums}
             for future in as_completed(futures):
@@ -172,10 +173,6 @@ def _draw(albums: list[Album], num_processes: int) -> list[tuple[Planted, ...]]:
             return [future.result() for future in futures]
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _leave_ctrl_c_to_the_caller() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _counted(progress: Progress, album: Album, planted: tuple[Planted, ...]) -> tuple[Planted, ...]:

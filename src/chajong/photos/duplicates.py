@@ -35,7 +35,7 @@ _FLAT_POWER = 0.01  # of a block; that of the whole photo is 1
 _NUM_FREQUENCIES = 8
 _CROP = 0.04  # what the second view of a signature lacks on each side
 _MOST_CANDIDATES = 16  # a photo and view; more are all of one scene, and joined through others
-_ROUND = 8192  # candidates that are looked at together
+_ROUND = 2048  # candidates that are looked at together
 _CHUNK_PAIRS, _CHUNK_PHOTOS = 512, 4096  # as floats, all thumbnails at once would be large
 # Tiles this small stay below the size at which OpenBLAS starts threads for a product, which
 # takes it longer than the product; measured, four times as long.

@@ -27,6 +27,7 @@ class Checkpoint:
         step: Batches of the next epoch done.
         updates: Steps of the optimiser done.
         loss_sum: Sum of the losses of this epoch's batches.
+        seconds: Time that this epoch's batches took.
         best_value: Best validation log loss so far.
         best_epoch: Its epoch, from 1; 0 before any.
         best: Weights of that epoch, where the recipe keeps them.
@@ -38,6 +39,7 @@ class Checkpoint:
     step: int = 0
     updates: int = 0
     loss_sum: float = 0.0
+    seconds: float = 0.0
     best_value: float = float("inf")
     best_epoch: int = 0
     best: dict[str, dict[str, Tensor]] | None = None

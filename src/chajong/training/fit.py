@@ -179,33 +179,34 @@ class Fit:
         model = self.world.wrap(self.network)
         size_px = recipe.data.training_px(epoch / recipe.train.epochs)
         feed = self.batches.epoch(epoch, self.at.step)
-        begin = saved = time.perf_counter()
-        first = self.at.step
+        saved = time.perf_counter()
+        begin = saved - self.at.seconds
         for step, photos, targets in feed:
             loss = self._step(model, step, photos, targets, size_px)
             self.at.loss_sum += loss
             self.at.step = step + 1
+            self.at.seconds = time.perf_counter() - begin
             progress.advance(self.batches.rows, f"epoch {epoch + 1}, loss {loss:.3f}")
             self._heed(stop)
             if time.perf_counter() - saved > self.checkpoint_s:
                 self._save()
                 saved = time.perf_counter()
-        took = time.perf_counter() - begin
-        num_photos = (self.batches.num_steps - first) * self.batches.rows
+        took = max(self.at.seconds, 1e-9)
         entry: dict[str, Any] = {
             "epoch": epoch + 1,
             "size_px": size_px,
             "lr": self.optimiser.param_groups[-1]["lr"],
             "loss": self.at.loss_sum / self.batches.num_steps,
-            "photos_per_s": num_photos / max(took, 1e-9),
-            "waiting_share": feed.waited_s / max(took, 1e-9),
+            "photos_per_s": self.batches.num_steps * self.batches.rows / took,
+            "waiting_share": feed.waited_s / took,
             "seconds": took,
         }
-        self._finish_epoch({**entry, **self._validate()}, head_only, progress)
+        self._finish_epoch({**entry, **self._validate()}, progress)
 
-    def _finish_epoch(self, entry: dict[str, Any], head_only: bool, progress: Progress) -> None:
+    def _finish_epoch(self, entry: dict[str, Any], progress: Progress) -> None:
         self.at.history.append(entry)
-        self.at.epoch, self.at.step, self.at.loss_sum = self.at.epoch + 1, 0, 0.0
+        self.at.epoch, self.at.step = self.at.epoch + 1, 0
+        self.at.loss_sum = self.at.seconds = 0.0
         value = entry.get("log_loss")
         if value is not None and value < self.at.best_value:
             self.at.best_value, self.at.best_epoch = value, entry["epoch"]
@@ -217,7 +218,7 @@ class Fit:
         # Patience starts with the whole network: the head alone, or a young average, prove little.
         since = max(self.at.best_epoch, self.head_only_epochs)
         patience = self.recipe.train.patience
-        if patience is not None and value is not None and not head_only:
+        if patience is not None and value is not None:
             self.at.stopped_early = entry["epoch"] - since >= patience
         progress.note(_line(self.fold.name, entry, self.recipe.train.epochs))
         self._save()

@@ -29,6 +29,7 @@ from chajong.training.allocator import keep_large_blocks
 from chajong.training.fit import CHECKPOINT, Fit, Fold
 from chajong.training.loader import Examples
 from chajong.training.optim import choose_what_learns, make_optimiser
+from chajong.training.precision import choose_precision
 from chajong.training.weights import build_network, save_weights
 from chajong.training.world import World, join_world
 
@@ -88,7 +89,9 @@ def _prepare(
     data: Path, recipe: Recipe, options: Options, world: World
 ) -> tuple[Run, Manifest, Split | None]:
     models = _models(recipe, options.fold)
-    # Before any work: whether the weights can be had at all, and fit the rest of the recipe.
+    # Before any work: whether the weights can be had at all, and all of the recipe works here.
+    world.check_batch(recipe.train.batch_size)
+    choose_precision(recipe.train.precision, world.device)
     network, source = build_network(recipe.model, 2, options.allow_noncommercial)
     _try_out(network, recipe)
     manifest = audit(data, options.layout, options.cache_folder)

@@ -113,7 +113,7 @@ def snap(car: Car, rng: Rng, *, dark: bool) -> Image.Image:
         dark: Whether the photo is rather taken in the evening and underexposed.
 
     Returns:
-        The photo, its short side 200 to 260 pixels.
+        The photo, its short side 200 to 240 pixels.
     """
     degrees, spread, _ = _VIEWS[rng.choice(len(_VIEWS), p=[share for *_, share in _VIEWS])]
     camera = _camera(car.mesh.facets.corners_m, degrees + rng.uniform(-spread, spread), rng)
