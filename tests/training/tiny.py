@@ -18,6 +18,7 @@ CPU = torch.device("cpu")
 ALONE = World(0, 1, CPU)
 NUM_CLASSES = 3
 COLOURS = ((200, 60, 60), (60, 200, 60), (60, 60, 200))
+LAYER_NORM = Model(backbone="test_convnext", weights="none")
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
@@ -97,6 +98,11 @@ def measured(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A history without what depends on the time of day."""
     clock = {"seconds", "photos_per_s", "waiting_share"}
     return [{key: entry[key] for key in entry if key not in clock} for entry in history]
+
+
+def final(fit: Fit) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
+    """Train to the end; gives what was measured and the weights."""
+    return measured(fit.run()), weights_of(fit)
 
 
 def write_photos(folder: Path, per_class: int = 12, side_px: int = 48) -> Path:
