@@ -48,10 +48,10 @@ class Job:
         pairs = [str(word) for option in options.items() for word in option]
         return ["train", str(self.photos), *pairs]
 
-    def start(self, *launcher: str) -> "subprocess.Popen[str]":
+    def start(self, *more: str, launcher: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
         """Run the command as a user would."""
         return subprocess.Popen(
-            [sys.executable, *launcher, "-m", "chajong", *self.arguments],
+            [sys.executable, *launcher, "-m", "chajong", *self.arguments, *more],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -13,7 +13,7 @@ from chajong.errors import ChajongError, DataError, RecipeError, RunError, Weigh
 from chajong.predictions import Predictions
 from chajong.recipe import Data, Folds, Grow, Model
 from chajong.run import Run
-from chajong.training.train import Options, _prepare, _train_models, train
+from chajong.training.train import Options, _cache, _fold, _prepare, _train_models, train
 from tests.training.conftest import Job
 from tests.training.processes import free_port
 from tests.training.tiny import ALONE, CPU, make_recipe, write_photos
@@ -62,9 +62,27 @@ def test_every_photo_is_answered_once_by_the_fold_that_did_not_see_it(finished: 
     assert np.isfinite(table.log_probs).all()
 
 
+def test_a_fold_learns_from_the_other_folds_only(uninterrupted: Job, finished: Run) -> None:
+    manifest, table = finished.manifest(), finished.manifest().trainable()
+    cache = _cache(finished, manifest, Options(cache_folder=uninterrupted.cache))
+    row_of = {name: cache.rows[sha] for name, sha in zip(table["id"], table["sha256"], strict=True)}
+    label_of = dict(zip(table["id"], table["label"], strict=True))
+    folds = finished.split()
+    for number in ("0", "1"):
+        fold = _fold(finished, number, manifest, folds, cache)
+        held_out = folds.table["fold"] == int(number)
+        assert fold.validation is not None
+        for part, chosen in ((fold.train, ~held_out), (fold.validation, held_out)):
+            names = folds.table["id"].filter(chosen).to_list()
+            assert part.rows.tolist() == [row_of[name] for name in names]
+            assert [finished.labels.names[i] for i in part.targets] == [
+                label_of[name] for name in names
+            ]
+
+
 def test_two_processes_of_torchrun_make_the_same_run(uninterrupted: Job, job: Job) -> None:
     launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}")
-    process = job.start(*launcher)
+    process = job.start(launcher=launcher)
     said, complained = process.communicate(timeout=240)
     assert process.returncode == 0, complained
     assert said.count("(done)") == 1  # one process speaks

@@ -10,7 +10,7 @@ import torch
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
-from chajong.errors import TrainingError
+from chajong.errors import RunError, TrainingError
 from chajong.progress import Interrupted
 from chajong.recipe import ColorJitter, Crop, Ema, Flip, Mix, Model, RandAugment, Recipe
 from chajong.training.batch_norm import GlobalBatchNorm, synchronise_batch_norm
@@ -151,6 +151,34 @@ def test_processes_hear_each_other(tmp_path: Path) -> None:
     assert ALONE.any(True)
     assert ALONE.mean(torch.tensor(2.0)) == 2.0
     ALONE.wait()
+
+
+def go_first(world: World, folder: Path) -> None:
+    with world.leader_first():
+        if not world.leads:
+            assert (folder / "made").exists()
+        (folder / "made").touch()
+
+
+def fail_first(world: World, folder: Path) -> None:
+    with world.leader_first():
+        if world.leads:
+            raise RunError("The folder is busy.")
+        (folder / "went on").touch()
+
+
+def hear_of_it(world: World, folder: Path) -> None:
+    go_first(world, folder)
+    with pytest.raises(RunError if world.leads else TrainingError, match=r"busy|its message says"):
+        fail_first(world, folder)
+
+
+def test_the_others_wait_for_the_first_and_stop_where_it_fails(tmp_path: Path) -> None:
+    together(hear_of_it, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    go_first(ALONE, tmp_path)
+    with pytest.raises(RunError, match="busy"):
+        fail_first(ALONE, tmp_path)
 
 
 # Training

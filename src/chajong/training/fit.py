@@ -28,7 +28,6 @@ from chajong.training.optim import (
     choose_what_learns,
     make_optimiser,
     set_learning_rate,
-    set_training_mode,
 )
 from chajong.training.precision import autocast, choose_precision
 from chajong.training.stop import Stop, asked_to_stop
@@ -323,7 +322,6 @@ class Fit:
             outcomes = metrics.outcomes(probs, truth, self.fold.canonical)
             found[f"log_loss_{kind}"] = float(outcomes.losses.mean())
             found[f"top1_{kind}"] = float((outcomes.top == outcomes.truth).mean())
-        set_training_mode(self.network)
         used = self.recipe.infer.weights if self.ema is not None else "raw"
         return {"log_loss": found[f"log_loss_{used}"], "top1": found[f"top1_{used}"], **found}
 
