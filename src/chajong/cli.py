@@ -48,7 +48,7 @@ def main() -> None:
         print(f"chajong: {stopped}", file=sys.stderr)
         raise SystemExit(130) from None
     except KeyboardInterrupt:
-        print("chajong: stopped.", file=sys.stderr)
+        print("chajong: stopped; the same command goes on with what is done.", file=sys.stderr)
         raise SystemExit(130) from None
     except BrokenPipeError:
         # The reader of a pipe, such as `head`, has enough.

@@ -372,6 +372,14 @@ class Recipe(Part):
             raise ValueError("must be up to 60 letters, digits, '_', '.' and '-', no '.' first")
         return name
 
+    @field_validator("train")
+    @classmethod
+    def _mixes_beyond_the_head(cls, train: Train, others: ValidationInfo) -> Train:
+        mix = others.data.get("mix")
+        if mix is not None and (mix.mixup or mix.cutmix) and mix.until <= train.head_only:
+            raise ValueError("must leave head_only below mix.until: mixing does nothing for a head")
+        return train
+
     @property
     def fingerprint(self) -> str:
         """Names the recipe by all that it decides: not by its name or what it says of itself."""

@@ -5,7 +5,6 @@ Shapes: n photos.
 
 import hashlib
 import os
-import stat
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,17 +18,16 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
+from chajong.environment import num_cores
 from chajong.errors import ResourceError
 from chajong.files import write_table
 from chajong.photos.decode import Photo, Unreadable, decode
 from chajong.photos.duplicates import THUMB_PX
+from chajong.photos.reading import read_file
 from chajong.progress import Progress
 
 SCAN_VERSION = 1
 """Goes up whenever a photo would be measured differently, so that old memories are not used."""
-
-MAX_FILE_BYTES = 512 * 2**20
-"""A larger file is not read: the largest photo that is opened has 360 MB, uncompressed."""
 
 _GREY_PX = 2 * THUMB_PX
 _CHUNK = 32
@@ -110,7 +108,7 @@ def _read_missing(paths: Sequence[Path], missing: list[int], rows: list[_Row | N
     # Fill in the rows that are missing.
     chunks = [missing[at : at + _CHUNK] for at in range(0, len(missing), _CHUNK)]
     progress = Progress("reading photos", len(missing))
-    with progress, ThreadPoolExecutor(_num_threads()) as threads:
+    with progress, ThreadPoolExecutor(num_cores()) as threads:
         waiting = [threads.submit(_measure, [paths[i] for i in chunk]) for chunk in chunks]
         try:
             for chunk, future in zip(chunks, waiting, strict=True):
@@ -119,12 +117,6 @@ def _read_missing(paths: Sequence[Path], missing: list[int], rows: list[_Row | N
                 progress.advance(len(chunk))
         finally:  # Ctrl-C should not wait for all of them
             threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _num_threads() -> int:
-    if hasattr(os, "sched_getaffinity"):  # what a container or taskset leaves of the machine
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _stamp(path: Path) -> tuple[str, int, int] | None:
@@ -175,19 +167,11 @@ def _read(path: Path, grey: NDArray[np.uint8]) -> _Row:
     row: _Row = dict.fromkeys(_COLUMNS)
     row["path"] = str(path)
     try:
-        info = path.stat()
-        if not stat.S_ISREG(info.st_mode):  # reading a pipe would never end
-            raise Unreadable("a folder" if stat.S_ISDIR(info.st_mode) else "not a regular file")
-        if info.st_size > MAX_FILE_BYTES:
-            raise Unreadable(f"a file of {info.st_size / 2**20:,.0f} MB; at most 512 MB are read")
-        data = path.read_bytes()
-        row["size_bytes"], row["mtime_ns"] = info.st_size, info.st_mtime_ns
+        stamp = _stamp(path)  # before reading: a file changed meanwhile is read again next time
+        data = read_file(path)
+        row["size_bytes"], row["mtime_ns"] = stamp[1:] if stamp is not None else (len(data), None)
         row["sha256"] = hashlib.sha256(data).hexdigest()
         photo = decode(data, at_least_px=_GREY_PX)
-    except FileNotFoundError:
-        row["reason"] = "missing: there is no such file"
-    except OSError as error:
-        row["reason"] = f"could not be read: {error.strerror or error}"
     except Unreadable as error:
         row["reason"] = error.reason
     else:

@@ -1,6 +1,5 @@
 """Photos read and decoded ahead of their user, in their order, each with a truthful status."""
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chajong.environment import num_cores
 from chajong.photos.decode import Unreadable
 from chajong.photos.layout import PhotoRef
 from chajong.photos.preprocess import Preprocess
+from chajong.photos.reading import read_file
 
 _AHEAD = 128  # photos: bounds the memory whatever the number of photos
 
@@ -42,13 +43,9 @@ def read_photo(ref: PhotoRef, preprocess: Preprocess) -> Read:
         Its pixels, or a status that says why there are none.
     """
     try:
-        return Read(ref, "ok", preprocess(ref.path.read_bytes()))
-    except FileNotFoundError:
-        return Read(ref, "unreadable: there is no such file", None)
+        return Read(ref, "ok", preprocess(read_file(ref.path)))
     except Unreadable as error:
         return Read(ref, f"unreadable: {error.reason}", None)
-    except OSError as error:
-        return Read(ref, f"unreadable: {error.strerror or error}", None)
 
 
 def read_photos(refs: Sequence[PhotoRef], preprocess: Preprocess) -> Iterator[Read]:
@@ -62,7 +59,7 @@ def read_photos(refs: Sequence[PhotoRef], preprocess: Preprocess) -> Iterator[Re
         One result a photo, in the order asked for.
     """
     waiting: deque[Future[Read]] = deque()
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(num_cores()) as pool:
         try:
             for ref in refs:
                 waiting.append(pool.submit(read_photo, ref, preprocess))
