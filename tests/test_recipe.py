@@ -158,6 +158,15 @@ def test_folds_to_train() -> None:
     assert Folds(num_folds=3, trained=(2,)).to_train == (2,)
 
 
+def mixing_until(until: float) -> Recipe:
+    return Recipe(name="r", mix=Mix(mixup=0.4, until=until), train=Train(head_only=0.1))
+
+
+def test_mixing_must_go_on_when_more_than_the_head_learns() -> None:
+    assert mixing_until(0.2).mix.until == 0.2
+    assert Recipe(name="r", mix=Mix(until=0.1), train=Train(head_only=0.1)).mix.mixup == 0
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -173,6 +182,7 @@ def test_folds_to_train() -> None:
         (lambda: Train(epochs=0), "greater than or equal to 1"),
         (lambda: AdamW(lr=float("nan")), "finite"),
         (lambda: AdamW(lr=0), "greater than 0"),
+        (lambda: mixing_until(0.1), "below mix.until"),
     ],
 )
 def test_values_out_of_range_are_refused(make: Any, said: str) -> None:

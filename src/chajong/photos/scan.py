@@ -4,7 +4,6 @@ Shapes: n photos.
 """
 
 import hashlib
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
