@@ -133,12 +133,12 @@ def _demo() -> Recipe:
             Flip(),
             ColorJitter(brightness=0.4, contrast=0.2, saturation=1.0),
         ),
-        mix=Mix(cutmix=1.0, p=0.6, until=0.9),
+        mix=Mix(cutmix=1.0, p=0.2, until=0.9),
         optim=AdamW(lr=4e-3, weight_decay=0.05),
         schedule=OneCycle(),
-        train=Train(epochs=30, batch_size=32, keep="last"),
+        train=Train(epochs=18, batch_size=32, keep="last"),
         folds=Folds(num_folds=3),
-        infer=Infer(temperature=0.6),
+        infer=Infer(temperature=0.5),
     )
 
 

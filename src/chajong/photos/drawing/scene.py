@@ -38,14 +38,14 @@ from chajong.photos.drawing.styles import WHEELS, Material
 Rng = np.random.Generator
 
 _VIEWS = (  # degrees from the nose, how much they vary, share of all photos
-    (0, 5, 0.08),
-    (36, 7, 0.42),
-    (90, 5, 0.10),
-    (143, 7, 0.32),
-    (180, 5, 0.08),
+    (0, 4, 0.05),
+    (36, 6, 0.54),
+    (90, 4, 0.04),
+    (143, 6, 0.32),
+    (180, 4, 0.05),
 )
 _HOURS = (SUNNY, CLOUDY, DUSK, NIGHT)
-_BY_DAY, _BY_NIGHT = (0.48, 0.36, 0.11, 0.05), (0.34, 0.34, 0.20, 0.12)
+_BY_DAY, _BY_NIGHT = (0.48, 0.36, 0.11, 0.05), (0.38, 0.36, 0.18, 0.08)
 _PAINTS: tuple[RGB, ...] = (
     (0.72, 0.72, 0.71), (0.64, 0.64, 0.60), (0.44, 0.46, 0.48), (0.20, 0.21, 0.23),
     (0.07, 0.075, 0.085), (0.012, 0.012, 0.014), (0.02, 0.05, 0.26), (0.05, 0.15, 0.44),

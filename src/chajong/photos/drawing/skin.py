@@ -32,7 +32,7 @@ from chajong.photos.drawing.styles import (
 Skin = NDArray[np.uint8]
 M = Material
 
-_LAMPS_GROWN = 1.4
+_LAMPS_GROWN = 1.6
 _ABOVE_M = 2.0  # higher than any wall
 _BONNET = Line(M.SEAM, ((-0.1, 0.88), (1.0, 0.90), (1.2, 0.94)), 0.011)
 _BOOT: Style = (
