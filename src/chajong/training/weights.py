@@ -337,15 +337,30 @@ def head_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
     Returns:
         Names and parameters.
     """
-    get = getattr(network, "get_classifier", None)
-    if get is not None:
-        found = get()
-        # Distilled networks have two.
-        heads = found if isinstance(found, tuple) else (found,)
-    else:
-        heads = ([module for module in network.modules() if isinstance(module, nn.Linear)][-1],)
+    heads = _heads(network)
     own = {id(parameter) for head in heads for parameter in head.parameters()}
     return [(name, p) for name, p in network.named_parameters() if id(p) in own]
+
+
+def head_module(network: nn.Module) -> nn.Module:
+    """Find the last layer; of a distilled network, the first of the two.
+
+    Args:
+        network: A network of `build_network`.
+
+    Returns:
+        The layer.
+    """
+    return _heads(network)[0]
+
+
+def _heads(network: nn.Module) -> tuple[nn.Module, ...]:
+    get = getattr(network, "get_classifier", None)
+    if get is None:
+        return ([module for module in network.modules() if isinstance(module, nn.Linear)][-1],)
+    found = get()
+    # Distilled networks have two.
+    return found if isinstance(found, tuple) else (found,)
 
 
 def save_weights(path: Path, network_state: Mapping[str, Tensor]) -> None:
