@@ -51,7 +51,10 @@ Pixels = Annotated[Whole, Field(ge=8, le=1024)]
 Text = Annotated[str, AfterValidator(_unicode)]
 Shares = Annotated[tuple[Share, Share], AfterValidator(_ascending)]
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
-ViewName = Literal["plain", "flip"]
+ViewName = Literal[
+    "plain", "flip", "small", "large", "large_flip", "zoom", "zoom_flip", "wide", "left", "right",
+    "letterbox", "square_crop", "tilt_left", "tilt_right", "blur", "brighter", "darker",
+]  # fmt: skip
 
 SAID_OF_ITSELF = frozenset({"name", "about"})
 """The keys of a recipe that decide nothing."""

@@ -3,10 +3,9 @@
 Shapes: n photos, v views, c classes, s side.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -16,36 +15,9 @@ from torch import Tensor, nn
 from chajong.progress import Progress
 from chajong.training.augment import normalise, to_float
 from chajong.training.precision import autocast
+from chajong.training.views import VIEWS
 
-View = Callable[[Tensor], Tensor]
 _BATCH = 64
-
-
-def plain(x: Tensor) -> Tensor:
-    """Leave the photos as they are.
-
-    Args:
-        x: `(n, 3, s, s)`.
-
-    Returns:
-        The same tensor.
-    """
-    return x
-
-
-def flip(x: Tensor) -> Tensor:
-    """Swap left and right.
-
-    Args:
-        x: `(n, 3, s, s)`.
-
-    Returns:
-        The same shape.
-    """
-    return x.flip(3)
-
-
-VIEWS: Mapping[str, View] = MappingProxyType({view.__name__: view for view in (plain, flip)})
 
 
 @dataclass(frozen=True)
@@ -68,16 +40,18 @@ class Eye:
     std: tuple[float, float, float]
     temperature: float = 1.0
 
-    def prepare(self, photos: Tensor) -> Tensor:
+    def prepare(self, photos: Tensor, view: str = "plain") -> Tensor:
         """Apply the evaluation transform's second half: numbers that the network takes.
 
         Args:
             photos: uint8 `(n, s, s, 3)`.
+            view: How to look, one of `VIEWS`.
 
         Returns:
-            float32 `(n, 3, s, s)`, normalised.
+            float32 `(n, 3, t, t)`, normalised.
         """
-        return normalise(to_float(photos.to(self.device)), self.mean, self.std)
+        x = VIEWS[view](to_float(photos.to(self.device)))
+        return normalise(x.contiguous(memory_format=torch.channels_last), self.mean, self.std)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Compute in the chosen precision.
@@ -87,7 +61,6 @@ class Eye:
         """
         return autocast(self.device, self.precision)
 
-    @torch.inference_mode()
     def look(self, photos: Tensor, views: Sequence[str]) -> NDArray[np.float32]:
         """Compute log-probabilities of a batch.
 
@@ -98,12 +71,25 @@ class Eye:
         Returns:
             `(n, v, c)`.
         """
+        return np.stack([self.answer(self.prepare(photos, view)) for view in views], axis=1)
+
+    @torch.inference_mode()
+    def answer(self, x: Tensor) -> NDArray[np.float32]:
+        """Compute log-probabilities of one view of a batch.
+
+        Args:
+            x: What `prepare` made; eyes of the same mean, std and device may share it.
+
+        Returns:
+            `(n, c)`.
+        """
         self.network.eval()
-        x = self.prepare(photos)
         with self.autocast():
-            logits = [self.network(VIEWS[view](x)).float() for view in views]
-        stacked = torch.stack(logits, dim=1) / self.temperature
-        return stacked.log_softmax(dim=2).cpu().numpy()
+            logits = self.network(x).float()
+        log_probs: NDArray[np.float32] = (
+            (logits / self.temperature).log_softmax(dim=1).cpu().numpy()
+        )
+        return log_probs
 
 
 def infer_rows(

@@ -100,7 +100,10 @@ def _look(
     eyes: Sequence[Eye], pixels: NDArray[np.uint8], views: Sequence[str]
 ) -> NDArray[np.float32]:
     photos = torch.from_numpy(pixels)
-    each = np.stack([eye.look(photos, views) for eye in eyes]).astype(np.float64)
-    # The logarithm of the mean probability, without leaving log space.
-    mean: NDArray[np.float64] = np.logaddexp.reduce(each, axis=0) - np.log(len(eyes))
-    return mean.astype(np.float32)
+    looks = []
+    for view in views:
+        x = eyes[0].prepare(photos, view)  # the same for all models of a run
+        each = np.stack([eye.answer(x) for eye in eyes]).astype(np.float64)
+        # The logarithm of the mean probability, without leaving log space.
+        looks.append(np.logaddexp.reduce(each, axis=0) - np.log(len(eyes)))
+    return np.stack(looks, axis=1).astype(np.float32)
