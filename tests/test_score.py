@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from chajong.catalogue import Car, Catalogue, known_catalogue
 from chajong.errors import DataError, PredictionsError
-from chajong.labels import known_names
+from chajong.labels import Labels, known_names
 from chajong.metrics import Estimate
 from chajong.predictions import Predictions
-from chajong.score import read_truth, score
+from chajong.score import Score, read_truth, score
 
 CLASSES = ("K5", "그랜저", "모닝", "쏘나타")
 
@@ -156,6 +157,73 @@ def test_the_score_goes_into_json_and_onto_a_terminal() -> None:
     lines = got.lines()
     assert f"{got.log_loss.value:.4f}   {got.log_loss.low:.4f} to" in lines[1]
     assert lines[-1] == "1 pair(s) of equal classes counted as one"
+
+
+def test_levels_are_scored_on_the_sums_of_their_classes() -> None:
+    predictions, truth = made(200, classes=known_names()[150:250])
+    probs = predictions.probabilities()
+    true = np.array([predictions.classes.index(name) for name in truth.values()])
+    got = {level.level: level for level in score(predictions, truth, ()).levels}
+    assert list(got) == ["maker", "model", "generation"]
+    for level in known_catalogue().levels(Labels(predictions.classes)):
+        if level.name == "exact":
+            continue
+        summed = np.stack(
+            [probs[:, level.groups == group].sum(axis=1) for group in range(len(level.names))],
+            axis=1,
+        )
+        of_true = summed[np.arange(len(true)), level.groups[true]]
+        told = got[level.name]
+        assert told.num_groups == len(level.names)
+        assert told.log_loss.value == pytest.approx(-np.log(of_true).mean(), abs=1e-9)
+        hits = summed.argmax(axis=1) == level.groups[true]
+        assert told.top1.value == pytest.approx(hits.mean(), abs=1e-9)
+        assert told.log_loss.low < told.log_loss.value < told.log_loss.high
+
+
+def test_coarser_levels_are_easier() -> None:
+    predictions, truth = made(200, classes=known_names())
+    got = score(predictions, truth)
+    losses = [level.log_loss.value for level in got.levels] + [got.log_loss.value]
+    hits = [level.top1.value for level in got.levels] + [got.top1.value]
+    assert losses == sorted(losses)
+    # A likeliest class may be of another group than the likeliest group, but seldom.
+    assert hits[0] > hits[1] > hits[-1]
+
+
+def test_a_level_that_groups_no_more_than_the_next_is_left_out() -> None:
+    predictions, truth = made()
+    assert [level.level for level in score(predictions, truth).levels] == ["maker"]
+    predictions, truth = made(classes=("가온_1세대_2014", "가온_2세대_2018", "하람_2014"))
+    assert [level.level for level in score(predictions, truth).levels] == ["model"]
+    predictions, truth = made(classes=("가온", "하람"))
+    assert score(predictions, truth).levels == ()
+
+
+def test_a_users_catalogue_decides_levels_and_equal_classes() -> None:
+    predictions, truth = made()
+    cars = [Car(name, maker_en="A", model="B", generation=name[0]) for name in CLASSES]
+    cars[2] = replace(cars[2], generation="K", equal_to="K5")
+    own = Catalogue(tuple(cars))
+    got = score(predictions, truth, catalogue=own)
+    assert got.equal == (("모닝", "K5"),)
+    assert [(level.level, level.num_groups) for level in got.levels] == [("model", 1)]
+    assert got.levels[0].top1.value == 1
+    assert score(predictions, truth, (), catalogue=own).equal == ()
+
+
+def test_levels_go_into_json_and_onto_a_terminal() -> None:
+    predictions, truth = made()
+    got = score(predictions, truth)
+    saved = json.loads(json.dumps(got.as_dict()))
+    assert Score.from_dict(saved) == got
+    maker = got.levels[0]
+    assert f"by maker       log loss {maker.log_loss.value:.4f} (" in got.lines()[-1]
+    assert f"top-1 {maker.top1.value:.4f} (" in got.lines()[-1]
+    assert got.lines()[-1].endswith("2 groups")
+    # Scores of older versions have no levels.
+    del saved["levels"]
+    assert Score.from_dict(saved) == replace(got, levels=())
 
 
 @pytest.mark.parametrize("header", ["ID,label", "\ufeffid,x,Label"])

@@ -30,6 +30,10 @@ CacheOption = Annotated[
     Path | None,
     typer.Option("--cache", help="Folder for resized photos and what is known of them."),
 ]
+CatalogueOption = Annotated[
+    Path | None,
+    typer.Option(help="A CSV that says which car each class is; the known one if not given."),
+]
 
 
 def main() -> None:
@@ -214,8 +218,10 @@ def evaluate(
         Literal["refuse", "uniform", "skip"],
         typer.Option(help="What to do about photos without a prediction."),
     ] = "refuse",
+    catalogue: CatalogueOption = None,
 ) -> None:
-    """Score predictions as the competition does, with intervals."""
+    """Score predictions as the competition does, with intervals, and by maker and model."""
+    from chajong.catalogue import Catalogue
     from chajong.labels import read_equal
     from chajong.predictions import Predictions
     from chajong.score import read_truth, score
@@ -224,8 +230,48 @@ def evaluate(
     is_table = predictions.suffix.lower() == ".parquet"
     found = Predictions.load(predictions) if is_table else read_submission(predictions)
     pairs = read_equal(equal) if equal is not None else None
-    for line in score(found, read_truth(labels), pairs, fallback=unreadable).lines():
+    cars = Catalogue.read(catalogue) if catalogue is not None else None
+    truth = read_truth(labels)
+    for line in score(found, truth, pairs, fallback=unreadable, catalogue=cars).lines():
         print(line)
+
+
+@app.command()
+def classes(
+    source: Annotated[Path, typer.Argument(help="The photos, a run, or a file of names (.txt).")],
+    catalogue: CatalogueOption = None,
+    layout: LayoutOption = None,
+) -> None:
+    """Show which car each class is, what is not known, and names that look alike."""
+    from chajong.catalogue import Catalogue, known_catalogue
+    from chajong.look_alikes import look_alike_names
+
+    known = Catalogue.read(catalogue) if catalogue is not None else known_catalogue()
+    names = _class_names(source, layout)
+    shown = known.narrowed(names)
+    table = Table(box=None, header_style="bold")
+    for heading in ("class", "maker", "model", "generation", "powertrain", "years"):
+        table.add_column(heading, overflow="fold")
+    for car in shown.cars:
+        table.add_row(car.name, car.maker, car.model, car.generation, car.powertrain, car.years)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    empty = ", ".join(f"{name} {count:,}" for name, count in shown.missing().items() if count)
+    print(f"{len(names):,} classes; not known: {empty or 'nothing'}")
+    for pair in look_alike_names(names):
+        print(f"alike ({pair.score:.2f}): {pair.name} and {pair.other}: {pair.reason}")
+
+
+def _class_names(source: Path, layout: Layout | None) -> tuple[str, ...]:
+    from chajong.labels import Labels
+    from chajong.photos.layout import find_photos
+    from chajong.tables import read_lines
+
+    if source.suffix == ".txt":
+        return Labels.of(read_lines(source)).names
+    if (source / "labels.json").is_file():
+        return Labels.load(source / "labels.json").names
+    found = find_photos(source, layout)
+    return Labels.of(photo.label for photo in found.photos if photo.label is not None).names
 
 
 @app.command()

@@ -9,7 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -177,7 +177,8 @@ class Labels:
 def known_equal(names: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Choose the competition's equal pairs that concern these classes.
 
-    DACON 236493 scores five pairs of class names as one class each.
+    DACON 236493 scores five pairs of class names as one class each; they stand in the column
+    equal_to of the catalogue that comes along.
 
     Args:
         names: Class names, in any Unicode form.
@@ -186,9 +187,7 @@ def known_equal(names: Iterable[str]) -> tuple[tuple[str, str], ...]:
         The pairs of which both names are there, in NFC.
     """
     present = {nfc(name) for name in names}
-    text = (_DATA / "hecto_equal_classes.csv").read_text(encoding="utf-8")
-    pairs = [(nfc(one), nfc(other)) for one, other in list(csv.reader(text.splitlines()))[1:]]
-    return tuple(pair for pair in pairs if present.issuperset(pair))
+    return tuple(pair for pair in _equal_pairs() if present.issuperset(pair))
 
 
 def read_equal(path: Path) -> tuple[tuple[str, str], ...]:
@@ -226,6 +225,13 @@ def nfc(name: str) -> str:
         The name in NFC.
     """
     return unicodedata.normalize("NFC", name)
+
+
+@cache
+def _equal_pairs() -> tuple[tuple[str, str], ...]:
+    text = (_DATA / "catalogue.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return tuple((row["class"], row["equal_to"]) for row in rows if row["equal_to"])
 
 
 def _problems(names: tuple[str, ...], equal: tuple[tuple[str, str], ...]) -> Iterator[str]:

@@ -6,6 +6,7 @@ Shapes: n photos, c classes.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,10 +14,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from chajong.catalogue import Catalogue, known_catalogue
 from chajong.errors import PredictionsError
-from chajong.labels import Labels, known_equal, nfc
+from chajong.labels import Labels, nfc
+from chajong.levels import Level
 from chajong.matching import match_ids
-from chajong.metrics import Estimate, estimate, outcomes
+from chajong.metrics import Estimate, Estimates, estimate, outcomes
 from chajong.predictions import Predictions
 from chajong.tables import read_columns, read_header
 from chajong.wording import listed
@@ -26,6 +29,36 @@ Fallback = Literal["refuse", "uniform", "skip"]
 
 FIGURES = ("log_loss", "top1", "top5", "macro_f1", "ece")
 """The estimates of a score."""
+
+
+@dataclass(frozen=True)
+class LevelScore:
+    """How good predictions are when classes of one group count as one.
+
+    Attributes:
+        level: What makes a group: maker, model or generation.
+        num_groups: How many groups there are.
+        log_loss: Of the probabilities of the groups, each the sum of its classes', in nats.
+        top1: Share of photos whose true group is the likeliest.
+    """
+
+    level: str
+    num_groups: int
+    log_loss: Estimate
+    top1: Estimate
+
+    def line(self) -> str:
+        """Give the figures as a line for a terminal.
+
+        Returns:
+            The level, then each figure with its interval.
+        """
+        loss, top1 = self.log_loss, self.top1
+        return (
+            f"by {self.level:<11} log loss {loss.value:.4f} ({loss.low:.4f} to {loss.high:.4f})   "
+            f"top-1 {top1.value:.4f} ({top1.low:.4f} to {top1.high:.4f})   "
+            f"{self.num_groups:,} groups"
+        )
 
 
 @dataclass(frozen=True)
@@ -44,6 +77,8 @@ class Score:
         ece: Expected calibration error.
         equal: The pairs of classes that were counted as one.
         notes: What was done to make predictions and truth fit.
+        levels: The scores by maker, model and generation, but for those that group no more than
+            the next finer one.
     """
 
     num_photos: int
@@ -56,6 +91,7 @@ class Score:
     ece: Estimate
     equal: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
+    levels: tuple[LevelScore, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Give the score as JSON can hold it.
@@ -70,7 +106,7 @@ class Score:
         """Read what `as_dict` gave, by way of JSON.
 
         Args:
-            values: Every attribute by its name.
+            values: Every attribute by its name; scores of older versions have no levels.
 
         Returns:
             The score.
@@ -82,6 +118,15 @@ class Score:
             unpredicted=tuple((why, count) for why, count in values["unpredicted"]),
             equal=tuple((one, other) for one, other in values["equal"]),
             notes=tuple(values["notes"]),
+            levels=tuple(
+                LevelScore(
+                    level["level"],
+                    level["num_groups"],
+                    Estimate(**level["log_loss"]),
+                    Estimate(**level["top1"]),
+                )
+                for level in values.get("levels", ())
+            ),
             **figures,
         )
 
@@ -89,7 +134,7 @@ class Score:
         """Give the score as a table for a terminal.
 
         Returns:
-            One line a figure, then one a remark.
+            One line a figure, one a level, then one a remark.
         """
         named = {
             "log loss": self.log_loss,
@@ -101,6 +146,7 @@ class Score:
         lines = [f"{self.num_photos:,} photos{'':<10} value   95 % interval"]
         for name, figure in named.items():
             lines.append(f"{name:<18} {figure.value:>9.4f}   {figure.low:.4f} to {figure.high:.4f}")
+        lines += [level.line() for level in self.levels]
         treated = "left out" if self.num_unscored else "scored as a uniform guess"
         lines += [f"{count:,} photo(s) {treated}: {why}" for why, count in self.unpredicted]
         if self.equal:
@@ -116,18 +162,20 @@ def score(
     seed: int = 0,
     *,
     fallback: Fallback = "refuse",
+    catalogue: Catalogue | None = None,
 ) -> Score:
     """Score predictions against the truth.
 
     Args:
         predictions: The predictions.
         truth: The true class of each photo by id: of exactly the photos that are predicted.
-        equal: Pairs of classes that count as one; None for the competition's own pairs.
+        equal: Pairs of classes that count as one; None for those of the catalogue.
         groups: A group for each id of the predictions, such as its near-duplicates; the intervals
             are then over groups instead of photos.
         seed: Seed of the intervals.
         fallback: What to do about photos without a prediction: refuse to score, score them as a
             uniform guess, or leave them out.
+        catalogue: Which car each class is; None for the competition's own.
 
     Returns:
         The score; it does not depend on the order of the photos.
@@ -137,9 +185,9 @@ def score(
             `fallback` is "refuse", or no photo is left.
         DataError: If a true class is not among the classes of the predictions.
     """  # noqa: DOC503 DataError raised by `Labels.indices`
-    labels = Labels(
-        predictions.classes, known_equal(predictions.classes) if equal is None else equal
-    )
+    catalogue = catalogue or known_catalogue()
+    pairs = catalogue.equal(predictions.classes) if equal is None else equal
+    labels = Labels(predictions.classes, pairs)
     ids = sorted(truth)
     match = match_ids(predictions.ids, ids)
     if match.problem:
@@ -154,19 +202,22 @@ def score(
     kept = ~bad if fallback == "skip" else np.ones_like(bad)
     if not kept.any():
         raise PredictionsError("There is no photo to score: none of them has a prediction.")
-    found = outcomes(probs[kept], true[kept], labels.canonical)
-    estimates = estimate(found, _groups(predictions, match.rows[kept], groups), seed)
+    drawn = _groups(predictions, match.rows[kept], groups)
+
+    def by(level: Level) -> Estimates:
+        return estimate(outcomes(probs[kept], true[kept], level.canonical), drawn, seed)
+
+    levels = catalogue.levels(labels)
+    estimates = by(levels.exact)
+    coarser = [level for level, fine in pairwise(levels) if len(level.names) < len(fine.names)]
     return Score(
         num_photos=int(kept.sum()),
         num_unscored=int((~kept).sum()),
         unpredicted=_unpredicted(predictions),
-        log_loss=estimates.log_loss,
-        top1=estimates.top1,
-        top5=estimates.top5,
-        macro_f1=estimates.macro_f1,
-        ece=estimates.ece,
         equal=labels.equal,
         notes=(match.note,) if match.note else (),
+        levels=tuple(_level_score(level, by(level)) for level in coarser),
+        **{name: getattr(estimates, name) for name in FIGURES},
     )
 
 
@@ -197,6 +248,10 @@ def read_truth(path: Path) -> dict[str, str]:
             f"{path}: ids must be unique, but {len(repeated):,} are repeated: {listed(repeated)}."
         )
     return dict(zip(ids, map(nfc, table[names[1]]), strict=True))
+
+
+def _level_score(level: Level, estimates: Estimates) -> LevelScore:
+    return LevelScore(level.name, len(level.names), estimates.log_loss, estimates.top1)
 
 
 def _unpredicted(predictions: Predictions) -> tuple[tuple[str, int], ...]:
