@@ -18,7 +18,7 @@ from chajong.catalogue import Catalogue, known_catalogue
 from chajong.errors import PredictionsError
 from chajong.labels import Labels, nfc
 from chajong.levels import Level
-from chajong.matching import match_ids
+from chajong.matching import Match, match_ids
 from chajong.metrics import Estimate, Estimates, estimate, outcomes
 from chajong.predictions import Predictions
 from chajong.tables import read_columns, read_header
@@ -189,12 +189,7 @@ def score(
     pairs = catalogue.equal(predictions.classes) if equal is None else equal
     labels = Labels(predictions.classes, pairs)
     ids = sorted(truth)
-    match = match_ids(predictions.ids, ids)
-    if match.problem:
-        raise PredictionsError(
-            f"Predictions and truth must be of the same photos: {match.problem}. Predict the "
-            "photos that the truth is about, and all of them."
-        )
+    match = _matched(predictions, ids)
     true = labels.indices([truth[id_] for id_ in ids])
     _check_predicted(predictions, fallback)
     probs, bad = predictions.probabilities()[match.rows], ~predictions.ok[match.rows]
@@ -248,6 +243,16 @@ def read_truth(path: Path) -> dict[str, str]:
             f"{path}: ids must be unique, but {len(repeated):,} are repeated: {listed(repeated)}."
         )
     return dict(zip(ids, map(nfc, table[names[1]]), strict=True))
+
+
+def _matched(predictions: Predictions, ids: list[str]) -> Match:
+    match = match_ids(predictions.ids, ids)
+    if match.problem:
+        raise PredictionsError(
+            f"Predictions and truth must be of the same photos: {match.problem}. Predict the "
+            "photos that the truth is about, and all of them."
+        )
+    return match
 
 
 def _level_score(level: Level, estimates: Estimates) -> LevelScore:
