@@ -57,7 +57,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
         epochs=3,
     )
     kinds = (
-        "'crop', 'flip', 'vertical_flip', 'rotation', 'color_jitter', 'trivial_augment', "
+        "'crop', 'flip', 'vertical_flip', 'rotation', 'color_jitter', 'light', 'trivial_augment', "
         "'rand_augment', 'autocontrast', 'blur', 'erasing'"
     )
     of_train = ", ".join(map(repr, Train.model_fields))

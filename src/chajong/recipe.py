@@ -163,6 +163,18 @@ class ColorJitter(Part):
     hue: Annotated[Real, Field(ge=0, le=0.5)] = Field(0.0, description="in turns of the wheel")
 
 
+class Light(Part):
+    """Exposure and gamma: a level v in [0, 1] becomes factor * v ** gamma, at most 1.
+
+    Unlike the jitter's brightness it can darken more than it brightens. Halving and doubling are
+    equally likely: both numbers are drawn evenly in their logarithm.
+    """
+
+    kind: Literal["light"] = "light"
+    factor: Range = Field((0.5, 1.2), description="of the exposure; below 1 is darker")
+    gamma: Range = Field((1.0, 1.0), description="above 1 deepens shadows")
+
+
 class TrivialAugment(Part):
     """One random operation of random strength (Müller and Hutter, 2021)."""
 
@@ -206,6 +218,7 @@ Augment = Annotated[
     | VerticalFlip
     | Rotation
     | ColorJitter
+    | Light
     | TrivialAugment
     | RandAugment
     | AutoContrast

@@ -1,5 +1,6 @@
 """One contract over every change to photos that a recipe can name."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ from chajong.recipe import (
     Crop,
     Flip,
     GaussianBlur,
+    Light,
     RandAugment,
     RandomErasing,
     Rotation,
@@ -33,6 +35,7 @@ NEUTRAL: dict[type, Any] = {
     VerticalFlip: VerticalFlip(p=0),
     Rotation: Rotation(degrees=0),
     ColorJitter: ColorJitter(brightness=0, contrast=0, saturation=0, hue=0),
+    Light: Light(factor=(1, 1), gamma=(1, 1)),
     AutoContrast: AutoContrast(p=0),
     GaussianBlur: GaussianBlur(sigma=(0.01, 0.02)),
     RandomErasing: RandomErasing(p=0),
@@ -44,6 +47,7 @@ STRONG: tuple[Any, ...] = (
     VerticalFlip(p=1),
     Rotation(degrees=180),
     ColorJitter(brightness=1, contrast=1, saturation=1, hue=0.5),
+    Light(factor=(0.1, 10), gamma=(0.2, 5)),
     RandAugment(num_ops=4, magnitude=30),
     AutoContrast(p=1),
     GaussianBlur(kernel_px=7, sigma=(3, 5)),
@@ -271,6 +275,25 @@ def test_brightness_multiplies() -> None:
     assert factors.std(dim=1).max() < 1e-3
     assert 0.69 < factors.min() < 0.73
     assert 1.27 < factors.max() < 1.31
+
+
+def test_light_multiplies_within_its_range_and_halves_as_often_as_it_doubles() -> None:
+    x = flat(*[(100, 50, 10)] * 400)
+    factors = changed([Light(factor=(0.5, 2))], x=x)[:, :, 8, 8] / x[0, 0, 0] * 255
+    assert factors.std(dim=1).max() < 1e-3
+    assert 0.49 < factors.min() < 0.53
+    assert 1.9 < factors.max() < 2.01
+    assert (factors[:, 0] < 1).float().mean().item() == pytest.approx(0.5, abs=0.07)
+
+
+def test_gamma_bends_the_curve_and_keeps_black_and_white() -> None:
+    x = flat(*[(0, 64, 255)] * 200)
+    found = changed([Light(factor=(1, 1), gamma=(0.5, 2))], x=x)[:, :, 8, 8]
+    assert_close_to(found[:, 0], 0.0)
+    assert_close_to(found[:, 2], 1.0)
+    gammas = found[:, 1].log() / math.log(64 / 255)
+    assert 0.49 < gammas.min() < 0.53
+    assert 1.9 < gammas.max() < 2.01
 
 
 @pytest.mark.parametrize("name", ["contrast", "saturation"])

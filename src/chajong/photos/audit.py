@@ -1,13 +1,18 @@
 """The audit: what photos there are, what is wrong with them, and which belong together.
 
 Nothing is changed or deleted; what is wrong is listed, for people to decide on.
+
+Shapes: n photos, d features of a network.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from chajong.files import fingerprint
 from chajong.labels import Labels
@@ -21,7 +26,11 @@ from chajong.photos.groups import (
     small_class_issues,
 )
 from chajong.photos.layout import Layout, PhotoRef, find_photos
+from chajong.photos.measures import MEASURE_COLUMNS, Measures
+from chajong.photos.outliers import find_outliers
 from chajong.photos.scan import SCAN_VERSION, Scan, scan
+from chajong.photos.shift import Shift, as_set, find_shift
+from chajong.recipes import named_recipe
 
 # Measured on 6,114 car photos and 400 altered copies of them of each kind; see also
 # benchmarks/duplicates_planted.py.
@@ -63,6 +72,62 @@ _SUFFIXES = {
 }
 
 
+Look = Callable[[Manifest], NDArray[np.float32]]
+"""Gives the (n, d) features of a manifest's photos, NaN where one cannot be read."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """All that an audit found.
+
+    Attributes:
+        manifest: The photos, and what is wrong with them.
+        measures: Figures of each photo.
+        shift: How test photos differ from train photos; none if there are too few of either.
+        looked: Whether a network has looked at the photos.
+    """
+
+    manifest: Manifest
+    measures: Measures
+    shift: Shift | None
+    looked: bool
+
+    def lines(self) -> Iterator[str]:
+        """Tell in some lines what was found, and what helps.
+
+        Yields:
+            Counts and issues, the shift, what to train with, and what was not looked at.
+        """
+        yield from summary(self.manifest)
+        if self.shift is None:
+            yield "no shift: there are too few test photos to compare with"
+        else:
+            yield from self.shift.lines()
+            light = self.shift.proposal()
+            if light is not None:
+                low, high = light.factor
+                yield f"to cover it, train with light x {low:g} to {high:g}, for example:"
+                yield f"  --recipe cars-fast --set '{as_set(light, named_recipe('cars-fast'))}'"
+        if not self.looked:
+            yield (
+                "not looked for: photos that are no whole car, or not like their class; give"
+                " --weights FILE or --weights pretrained"
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write the manifest, the measures and the shift, each in files of its own.
+
+        Args:
+            folder: Where to; made where it is missing.
+        """
+        self.measures.save(folder)
+        if self.shift is not None:
+            self.shift.save(folder)
+        else:  # of an earlier audit
+            (folder / "shift.json").unlink(missing_ok=True)
+        self.manifest.save(folder)
+
+
 def audit(data: Path, layout: Layout | None = None, cache_folder: Path | None = None) -> Manifest:
     """Find the photos of a data set, read each once, and list what is wrong.
 
@@ -78,6 +143,43 @@ def audit(data: Path, layout: Layout | None = None, cache_folder: Path | None = 
     Raises:
         DataError: If there are no labelled photos in `data`.
     """  # noqa: DOC502 raised by `find_photos`
+    return _audited(data, layout, cache_folder)[0]
+
+
+def full_audit(
+    data: Path,
+    layout: Layout | None = None,
+    cache_folder: Path | None = None,
+    look: Look | None = None,
+) -> Audit:
+    """Do all that `audit` does, compare test with train photos, and let a network look.
+
+    Args:
+        data: A folder, or a CSV or Parquet file.
+        layout: How the photos are laid out; looked for where it is not said.
+        cache_folder: Where to remember what was read; where that is not said, the user's cache.
+        look: The network; none to do without.
+
+    Returns:
+        All that was found.
+
+    Raises:
+        DataError: If there are no labelled photos in `data`.
+    """  # noqa: DOC502 raised by `find_photos`
+    manifest, measures = _audited(data, layout, cache_folder)
+    if look is None:
+        return Audit(manifest, measures, find_shift(manifest, measures), looked=False)
+    features = look(manifest)
+    listed = find_outliers(manifest.table, features)
+    added = pl.DataFrame(listed, schema=ISSUE_COLUMNS, orient="row")
+    issues = pl.concat([manifest.issues, added]).sort("issue", "id")
+    shift = find_shift(manifest, measures, features)
+    return Audit(replace(manifest, issues=issues), measures, shift, looked=True)
+
+
+def _audited(
+    data: Path, layout: Layout | None, cache_folder: Path | None
+) -> tuple[Manifest, Measures]:
     data = data.absolute()
     found = find_photos(data, layout)
     scans = (cache_folder or default_cache_folder()) / "scans"
@@ -95,7 +197,16 @@ def audit(data: Path, layout: Layout | None = None, cache_folder: Path | None = 
         *_faults(pl.concat([table, scanned.measures], how="horizontal")),
         pl.DataFrame(listed, schema=ISSUE_COLUMNS, orient="row"),
     ]
-    return Manifest(labels, found.root, table, pl.concat(issues).sort("issue", "id"))
+    manifest = Manifest(labels, found.root, table, pl.concat(issues).sort("issue", "id"))
+    return manifest, _measured(table, scanned.measures)
+
+
+def _measured(table: pl.DataFrame, measures: pl.DataFrame) -> Measures:
+    megapixels = pl.col("width_px") * pl.col("height_px") / 1e6
+    size_kb = pl.when("readable").then(pl.col("size_bytes") / 1e3)
+    both = pl.concat([table, measures], how="horizontal")
+    both = both.with_columns(megapixels=megapixels, size_kb=size_kb)
+    return Measures(both.select(pl.col(name).cast(kind) for name, kind in MEASURE_COLUMNS.items()))
 
 
 def summary(manifest: Manifest) -> Iterator[str]:

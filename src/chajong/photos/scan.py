@@ -25,7 +25,7 @@ from chajong.photos.duplicates import THUMB_PX
 from chajong.photos.reading import read_file
 from chajong.progress import Progress
 
-SCAN_VERSION = 1
+SCAN_VERSION = 2
 """Goes up whenever a photo would be measured differently, so that old memories are not used."""
 
 _GREY_PX = 2 * THUMB_PX
@@ -34,7 +34,10 @@ _LIT_FROM, _WHITE_FROM = 80, 250  # grey levels
 _COLOURED_FROM = 12  # levels between a pixel's channels; JPEG gives grey photos a few
 
 _FACTS = ("size_bytes", "sha256", "width_px", "height_px", "format", "reason")
-_MEASURES = ("notes", "contrast", "lit_share", "white_share", "colour_share", "sharpness")
+_MEASURES = (
+    "notes", "brightness", "contrast", "saturation", "lit_share", "white_share", "colour_share",
+    "sharpness",
+)  # fmt: skip
 _COLUMNS = pl.Schema(
     {
         "path": pl.String(),
@@ -46,7 +49,9 @@ _COLUMNS = pl.Schema(
         "format": pl.String(),
         "reason": pl.String(),
         "notes": pl.List(pl.String),
+        "brightness": pl.Float32(),
         "contrast": pl.Float32(),
+        "saturation": pl.Float32(),
         "lit_share": pl.Float32(),
         "white_share": pl.Float32(),
         "colour_share": pl.Float32(),
@@ -66,9 +71,11 @@ class Scan:
         table: n rows of `size_bytes`, `sha256`, `width_px`, `height_px` (upright), `format`,
             `reason` (why it is not readable, else null). What is not known is null.
         measures: n rows of `notes` (of the decoder) and, of the grey copy with levels 0 to 255,
-            `contrast` (standard deviation), `lit_share`, `white_share` and `colour_share` (of the
-            pixels that are not dark, are white, have some colour) and `sharpness` (power of the
-            finest octave by that of the next). Null where the photo is not readable.
+            `brightness` (mean), `contrast` (standard deviation), `saturation` (distance between a
+            pixel's channels by the strongest of them, each summed over the pixels), `lit_share`,
+            `white_share` and `colour_share` (of the pixels that are not dark, are white, have some
+            colour) and `sharpness` (power of the finest octave by that of the next). Null where
+            the photo is not readable.
         thumbs: (n, 48, 48) grey thumbnails; zeros where the photo is not readable.
     """
 
@@ -176,7 +183,7 @@ def _read(path: Path, grey: NDArray[np.uint8]) -> _Row:
     else:
         row["width_px"], row["height_px"] = photo.width_px, photo.height_px
         row["format"], row["notes"] = photo.format, list(photo.notes)
-        row["colour_share"] = _colour_share(photo)
+        row["colour_share"], row["saturation"] = _colour(photo)
         # A JPEG comes small already; of a large PNG not all pixels are needed.
         step = max(1, min(photo.pixels.shape[:2]) // (4 * _GREY_PX))
         small = Image.fromarray(photo.pixels[::step, ::step]).convert("L")
@@ -184,17 +191,22 @@ def _read(path: Path, grey: NDArray[np.uint8]) -> _Row:
     return row
 
 
-def _colour_share(photo: Photo) -> float:
+def _colour(photo: Photo) -> tuple[float, float]:
+    # The share of pixels with some colour, and the saturation; sums, because single dark pixels
+    # have any saturation.
     red, green, blue = photo.pixels[::4, ::4].transpose(2, 0, 1)
     most = np.maximum(np.maximum(red, green), blue)
     least = np.minimum(np.minimum(red, green), blue)
-    return float((most - least >= _COLOURED_FROM).mean())
+    chroma = most - least
+    saturation = chroma.sum(dtype=np.int64) / max(1, most.sum(dtype=np.int64))
+    return float((chroma >= _COLOURED_FROM).mean()), float(saturation)
 
 
 def _measures(greys: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     fine = _detail(greys.astype(np.float32))
     coarse = _detail(_halved(greys).astype(np.float32))
     return {
+        "brightness": greys.mean(axis=(1, 2), dtype=np.float32),
         "contrast": greys.std(axis=(1, 2), dtype=np.float32),
         "lit_share": (greys >= _LIT_FROM).mean(axis=(1, 2), dtype=np.float32),
         "white_share": (greys >= _WHITE_FROM).mean(axis=(1, 2), dtype=np.float32),

@@ -18,6 +18,7 @@ from chajong.recipe import (
     Crop,
     Flip,
     GaussianBlur,
+    Light,
     RandAugment,
     RandomErasing,
     Rotation,
@@ -128,6 +129,8 @@ def _recolour(x: Tensor, change: Augment, draws: Draws) -> Tensor:
     match change:
         case ColorJitter():
             return _jitter(x, change, draws)
+        case Light():
+            return _light(x, change, draws)
         case AutoContrast():
             return _autocontrast(x, draws.chance(change.p))
         case GaussianBlur():
@@ -157,6 +160,16 @@ def _jitter(x: Tensor, jitter: ColorJitter, draws: Draws) -> Tensor:
     if jitter.hue:
         x = _turn_hue(x, draws.uniform(-jitter.hue, jitter.hue))
     return x.clamp_(0, 1)
+
+
+def _light(x: Tensor, light: Light, draws: Draws) -> Tensor:
+    factor, gamma = (
+        draws.uniform(math.log(low), math.log(high)).exp().view(-1, 1, 1, 1)
+        for low, high in (light.factor, light.gamma)
+    )
+    # A power takes ten times as long as a product.
+    curved = x if light.gamma == (1, 1) else x.clamp(min=0) ** gamma
+    return (factor * curved).clamp_(0, 1)
 
 
 def _grey(x: Tensor) -> Tensor:
