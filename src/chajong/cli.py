@@ -187,17 +187,46 @@ def runs(
 
 
 @app.command()
+def blend(
+    runs: Annotated[list[Path], typer.Argument(help="The runs' folders, all folds trained.")],
+    out: Annotated[Path, typer.Option(help="The blend's folder.")] = Path("blend"),
+    budget: Annotated[int, typer.Option(min=1, help="Most views of a photo for each run.")] = 4,
+) -> None:
+    """Learn from out-of-fold predictions which runs and views to believe, and how much."""
+    from chajong.blending.make import alone, make_blend
+    from chajong.run import Run
+    from chajong.training.look_again import look_again
+    from chajong.training.views import VIEWS
+
+    opened = [Run.load(folder) for folder in runs]
+    tables = [look_again(run, tuple(VIEWS)) for run in opened]
+    for place, view, loss in alone(tables, opened[0].labels):
+        print(f"{runs[place]}  {view:<12} alone {loss:.4f}")
+    made, nested = make_blend(opened, tables, budget, out)
+    for line in made.lines():
+        print(line)
+    print("out of fold, nested: no photo was scored by a fit that knew its answer")
+    for line in nested.lines():
+        print(line)
+    print(f"{out / 'blend.json'}; next: chajong predict {out} PHOTOS")
+
+
+@app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run or a blend.")],
     photos: Annotated[Path, typer.Argument(help="A folder, a table of paths, or a photo.")],
     out: Annotated[Path | None, typer.Option(help="The Parquet file to write.")] = None,
 ) -> None:
     """Predict photos: a row and a truthful status for each."""
+    from chajong.blend import Blend
     from chajong.run import Run
     from chajong.training.predict import predict as look
+    from chajong.training.predict import predict_blend
 
-    opened = Run.load(run)
-    predictions = look(opened, photos)
+    if Blend.is_in(run):
+        predictions = predict_blend(Blend.load(run), photos)
+    else:
+        predictions = look(Run.load(run), photos)
     path = out or run / "predictions.parquet"
     predictions.save(path)
     bad = len(predictions.ids) - int(predictions.ok.sum())

@@ -126,7 +126,7 @@ def _demo() -> Recipe:
         name="demo",
         about="a tiny network from scratch, for the demo photos",
         model=Model(backbone="test_resnet", weights="none"),
-        data=Data(size_px=96, eval_px=112),
+        data=Data(size_px=96),
         # Colours tell nothing about the model of a car, so they are all but taken away.
         augment=(
             Crop(scale=(0.5, 1.0)),

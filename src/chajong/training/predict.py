@@ -1,4 +1,4 @@
-"""From photos and a finished run to predictions."""
+"""From photos and a finished run, or a blend of several, to predictions."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from chajong.blend import Blend
 from chajong.errors import RunError
-from chajong.photos.layout import find_unlabelled
+from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.photos.stream import Read, read_photos
-from chajong.predictions import Predictions
+from chajong.pooling import Pooling, pool
+from chajong.predictions import OK, Predictions
 from chajong.progress import Progress
 from chajong.run import Run
 from chajong.training.allocator import keep_large_blocks
@@ -37,15 +39,95 @@ def predict(run: Run, photos: Path, device: torch.device | None = None) -> Predi
     Raises:
         RunError: If no model of the run is trained yet.
         DataError: If there are no photos.
+    """  # noqa: DOC502 raised by what it calls
+    refs = find_unlabelled(photos)
+    views = run.recipe.infer.views
+    statuses, log_probs = look(run, run.done, refs, views, "linear", device)
+    return Predictions(
+        ids=tuple(ref.id for ref in refs),
+        statuses=statuses,
+        classes=run.labels.names,
+        views=views,
+        log_probs=log_probs,
+        kind="test",
+        run=run.fingerprint,
+    )
+
+
+def predict_blend(blend: Blend, photos: Path, device: torch.device | None = None) -> Predictions:
+    """Predict photos with a blend.
+
+    Args:
+        blend: The blend; the folders of its runs must be where they were.
+        photos: A folder, a table of paths, a photo, or a DACON folder (its test photos).
+        device: Where to compute; a GPU where there is one, if none.
+
+    Returns:
+        A row for every photo, in the order of the photos, with a truthful status; one view,
+        `blend`.
+
+    Raises:
+        RunError: If a run is not the one that was blended.
+        DataError: If there are no photos.
     """  # noqa: DOC503 DataError raised by find_unlabelled
-    if not run.done:
+    refs = find_unlabelled(photos)
+    runs = [Run.load(Path(member.run)) for member in blend.members]
+    for run, member in zip(runs, blend.members, strict=True):
+        if run.fingerprint != member.fingerprint or len(run.done) < len(run.models):
+            raise RunError(
+                f"The run in {run.folder} is not the one that was blended: it was trained again, "
+                "with another recipe or on other data, or is not done. Blend again."
+            )
+    said = [
+        look(run, run.done, refs, member.views, blend.pooling, device)
+        for run, member in zip(runs, blend.members, strict=True)
+    ]
+    statuses = said[0][0]
+    good = np.array([status == OK for status in statuses], dtype=np.bool_)
+    log_probs = np.full((len(refs), 1, len(blend.names)), np.nan, np.float32)
+    if good.any():
+        log_probs[good, 0] = blend.answer([answers[good] for _, answers in said])
+    return Predictions(
+        ids=tuple(ref.id for ref in refs),
+        statuses=statuses,
+        classes=blend.names,
+        views=("blend",),
+        log_probs=log_probs,
+        kind="test",
+        run=blend.fingerprint,
+    )
+
+
+def look(
+    run: Run,
+    models: Sequence[str],
+    refs: Sequence[PhotoRef],
+    views: Sequence[str],
+    pooling: Pooling,
+    device: torch.device | None = None,
+) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """Look at photos with models of a run.
+
+    Args:
+        run: The run.
+        models: Which of its models; they count alike.
+        refs: n photos.
+        views: v names of views.
+        pooling: Which mean of the models.
+        device: Where to compute; a GPU where there is one, if none.
+
+    Returns:
+        A status for each photo, and (n, v, c) log-probabilities, NaN where it is not "ok".
+
+    Raises:
+        RunError: If there are no models.
+    """
+    if not models:
         raise RunError(
             f"No model of {run.folder} is trained yet. Train it with the command in its run.json."
         )
     keep_large_blocks()
-    refs = find_unlabelled(photos)
-    eyes = [_open_eye(run, name, device or pick_device()) for name in run.done]
-    views = run.recipe.infer.views
+    eyes = [_open_eye(run, name, device or pick_device()) for name in models]
     log_probs = np.full((len(refs), len(views), len(run.labels.names)), np.nan, np.float32)
     statuses: list[str] = []
     with Progress(f"predicting with {len(eyes)} model(s)", len(refs)) as progress:
@@ -55,17 +137,9 @@ def predict(run: Run, photos: Path, device: torch.device | None = None) -> Predi
             good = np.array([start + i for i, read in enumerate(batch) if read.pixels is not None])
             if len(good):
                 pixels = [read.pixels for read in batch if read.pixels is not None]
-                log_probs[good] = _look(eyes, np.stack(pixels), views)
+                log_probs[good] = _look(eyes, np.stack(pixels), views, pooling)
             progress.advance(len(batch))
-    return Predictions(
-        ids=tuple(ref.id for ref in refs),
-        statuses=tuple(statuses),
-        classes=run.labels.names,
-        views=views,
-        log_probs=log_probs,
-        kind="test",
-        run=run.fingerprint,
-    )
+    return tuple(statuses), log_probs
 
 
 def _open_eye(run: Run, name: str, device: torch.device) -> Eye:
@@ -97,13 +171,12 @@ def _batches(reads: Iterator[Read]) -> Iterator[list[Read]]:
 
 
 def _look(
-    eyes: Sequence[Eye], pixels: NDArray[np.uint8], views: Sequence[str]
+    eyes: Sequence[Eye], pixels: NDArray[np.uint8], views: Sequence[str], pooling: Pooling
 ) -> NDArray[np.float32]:
     photos = torch.from_numpy(pixels)
+    alike = np.full(len(eyes), 1 / len(eyes))
     looks = []
     for view in views:
         x = eyes[0].prepare(photos, view)  # the same for all models of a run
-        each = np.stack([eye.answer(x) for eye in eyes]).astype(np.float64)
-        # The logarithm of the mean probability, without leaving log space.
-        looks.append(np.logaddexp.reduce(each, axis=0) - np.log(len(eyes)))
-    return np.stack(looks, axis=1).astype(np.float32)
+        looks.append(pool(np.stack([eye.answer(x) for eye in eyes], axis=1), alike, pooling))
+    return np.stack(looks, axis=1)

@@ -1,0 +1,211 @@
+"""A blend: which runs, seen through which views, weighted how, answer together.
+
+It is fitted on out-of-fold predictions only (`chajong.blending`) and kept in a folder with the
+nested out-of-fold table that its score is computed from.
+
+Shapes: n photos, k voices, c classes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from chajong.errors import RunError
+from chajong.files import fingerprint, write_json
+from chajong.labels import Labels
+from chajong.pooling import Floats, Pooling, Vector, merged, normalised, pool, spread
+
+_FORMAT = 1
+_FILE = "blend.json"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run in a blend.
+
+    Attributes:
+        run: The run's folder.
+        fingerprint: The run's.
+        views: The views that are looked at.
+        weights: Of each view.
+    """
+
+    run: str
+    fingerprint: str
+    views: tuple[str, ...]
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to blend that was compared with others; figures are nested out-of-fold.
+
+    Attributes:
+        method: Its name.
+        about: What it does.
+        log_loss: Natural logarithms.
+        gap: How much worse than the best.
+        gap_error: Standard error of that, photos paired.
+        num_looks: How many looks of a model at a photo it takes, of one fold.
+        chosen: Whether it is the one.
+    """
+
+    method: str
+    about: str
+    log_loss: float
+    gap: float
+    gap_error: float
+    num_looks: int
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Members, their weights and a calibration.
+
+    Attributes:
+        names: The classes.
+        equal: Pairs of classes that count as one.
+        members: The runs.
+        pooling: Geometric (`log`) or arithmetic (`linear`) mean.
+        temperature: Divides the pooled logits.
+        vector: Scale and shift of each class, equal classes merged; none where it did not pay.
+        candidates: What was compared.
+        format: Version of the file.
+    """
+
+    names: tuple[str, ...]
+    equal: tuple[tuple[str, str], ...]
+    members: tuple[Member, ...]
+    pooling: Pooling
+    temperature: float
+    vector: Vector | None
+    candidates: tuple[Candidate, ...]
+    format: int = _FORMAT
+
+    def __post_init__(self) -> None:
+        """Refuse a blend that cannot answer.
+
+        Raises:
+            RunError: If it was made by a newer version, has no members, or weights are negative
+                or do not fit the views.
+        """
+        if self.format > _FORMAT:
+            raise RunError(
+                f"The blend has format {self.format}, but this version knows up to {_FORMAT}. "
+                "Update chajong, or blend again."
+            )
+        good = all(
+            len(member.views) == len(member.weights) > 0 and min(member.weights) >= 0
+            for member in self.members
+        )
+        if not self.members or not good or not self.temperature > 0:
+            raise RunError(
+                "A blend needs members, a weight of 0 or more for each of their views and a "
+                f"temperature above 0. Got {self.members} and {self.temperature}. Blend again."
+            )
+
+    @property
+    def labels(self) -> Labels:
+        """The classes."""
+        return Labels(self.names, self.equal)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the blend by all that decides its answers."""
+        return fingerprint(
+            "blend",
+            [[m.fingerprint, m.views, m.weights] for m in self.members],
+            self.pooling,
+            self.temperature,
+            asdict(self.vector) if self.vector is not None else None,
+        )
+
+    def answer(self, said: Sequence[Floats]) -> Floats:
+        """Join what the members say.
+
+        Args:
+            said: For each member (n, v, c), its views as it names them.
+
+        Returns:
+            (n, c) log-probabilities, normalised.
+        """
+        voices = np.concatenate(said, axis=1)
+        weights = np.concatenate([member.weights for member in self.members])
+        canonical = self.labels.canonical
+        made = pool(merged(voices, canonical), weights, self.pooling)
+        made = normalised(made / np.float32(self.temperature))
+        if self.vector is not None:
+            made = self.vector(made)
+        return spread(made, voices, canonical)
+
+    def lines(self) -> Iterator[str]:
+        """Explain the choice.
+
+        Yields:
+            A table of the candidates, then the members with their weights.
+        """
+        yield f"{'':2}{'method':<14} {'log loss':>8} {'worse by':>9} {'looks':>6}  what it is"
+        for one in self.candidates:
+            gap = f"{one.gap:.4f}±{one.gap_error:.4f}" if one.gap else "best"
+            mark = "*" if one.chosen else ""
+            yield (
+                f"{mark:2}{one.method:<14} {one.log_loss:>8.4f} {gap:>13} {one.num_looks:>4}"
+                f"  {one.about}"
+            )
+        yield "* the fewest looks, no worse than the best by more than one standard error"
+        for member in self.members:
+            shares = zip(member.views, member.weights, strict=True)
+            views = ", ".join(f"{view} {weight:.3f}" for view, weight in shares)
+            yield f"{member.run}: {views}"
+        kind = "geometric" if self.pooling == "log" else "arithmetic"
+        vector = ", a scale and a shift of each class" if self.vector is not None else ""
+        yield f"{kind} mean, temperature {self.temperature:.3f}{vector}"
+
+    def save(self, folder: Path) -> None:
+        """Write the blend.
+
+        Args:
+            folder: Its folder.
+        """
+        write_json(folder / _FILE, asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> "Blend":
+        """Read a blend that `save` wrote.
+
+        Args:
+            folder: Its folder.
+
+        Returns:
+            The blend.
+
+        Raises:
+            RunError: If there is none, or it is damaged.
+        """
+        path = folder / _FILE
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise RunError(f"There is no blend in {folder} ({error.strerror}).") from error
+        try:
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RunError(f"{path} is damaged: {where}: {first['msg']}. Blend again.") from error
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Tell whether a folder is a blend's.
+
+        Args:
+            folder: Any path.
+
+        Returns:
+            Whether there is one.
+        """
+        return (folder / _FILE).is_file()

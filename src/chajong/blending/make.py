@@ -1,0 +1,164 @@
+"""From finished runs to a blend: look through more views, compare, choose, keep.
+
+Shapes: n photos, k voices, c classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from chajong.blend import Blend, Candidate, Member
+from chajong.blending.fit import losses, standard_error
+from chajong.blending.methods import Table
+from chajong.blending.nested import Comparison, compare
+from chajong.errors import RunError
+from chajong.files import write_json
+from chajong.labels import Labels
+from chajong.pooling import Floats, merged, spread
+from chajong.predictions import Predictions
+from chajong.run import Run
+from chajong.score import Score, score
+from chajong.wording import listed
+
+
+def make_blend(
+    runs: Sequence[Run], tables: Sequence[Predictions], budget: int, folder: Path
+) -> tuple[Blend, Score]:
+    """Fit a blend on out-of-fold tables and write it with its nested predictions and score.
+
+    Args:
+        runs: The members, each once.
+        tables: The out-of-fold table of each, all of the same photos.
+        budget: Most views of a member, 1 or more.
+        folder: Where to write `blend.json`, `oof.parquet` and `score.json`.
+
+    Returns:
+        The blend, and the nested out-of-fold score.
+
+    Raises:
+        RunError: If the runs are not of the same photos and classes, or one is there twice.
+    """  # noqa: DOC502 raised by `_check`
+    _check(runs, tables)
+    labels = runs[0].labels
+    voices = np.concatenate([table.log_probs for table in tables], axis=1)
+    data = _data(runs, tables, voices, labels, budget)
+    found = compare(data)
+    nested = replace(
+        tables[0],
+        views=("blend",),
+        log_probs=spread(found.nested, voices, labels.canonical)[:, None],
+        folds=None,
+        run="",
+    )
+    group_of = dict(zip(tables[0].ids, data.groups.tolist(), strict=True))
+    result = score(nested, nested.truth(), labels.equal, group_of)
+    blend = Blend(
+        names=labels.names,
+        equal=labels.equal,
+        members=_members(runs, data, found),
+        pooling=found.fitted.pooling,
+        temperature=found.fitted.temperature,
+        vector=found.fitted.vector,
+        candidates=_candidates(data, found),
+    )
+    replace(nested, run=blend.fingerprint).save(folder / "oof.parquet")
+    write_json(folder / "score.json", result.as_dict())
+    blend.save(folder)  # last, because it vouches for the others
+    return blend, result
+
+
+def _check(runs: Sequence[Run], tables: Sequence[Predictions]) -> None:
+    names = [run.fingerprint for run in runs]
+    if not runs or len(set(names)) < len(names):
+        raise RunError(
+            "A blend needs at least one run, and each run once. Got: "
+            f"{listed([str(run.folder) for run in runs]) or 'none'}."
+        )
+    for run, table in zip(runs, tables, strict=True):
+        if run.labels != runs[0].labels:
+            raise RunError(
+                f"{run.folder} and {runs[0].folder} know different classes "
+                f"({len(run.labels.names)} and {len(runs[0].labels.names)}), so they cannot be "
+                "blended. Train them on the same data."
+            )
+        if table.ids != tables[0].ids or table.labels != tables[0].labels:
+            raise RunError(
+                f"The out-of-fold tables of {run.folder} and {runs[0].folder} are of different "
+                f"photos or labels ({len(table.ids):,} and {len(tables[0].ids):,} rows), so they "
+                "cannot be blended. Train them on the same data, with the same corrections."
+            )
+
+
+def _data(
+    runs: Sequence[Run],
+    tables: Sequence[Predictions],
+    voices: Floats,
+    labels: Labels,
+    budget: int,
+) -> Table:
+    manifest = runs[0].manifest().table
+    group_of = dict(zip(manifest["id"], manifest["group"], strict=True))
+    first = tables[0]
+    truth = labels.canonical[labels.indices([first.truth()[id_] for id_ in first.ids])]
+    return Table(
+        voices=merged(voices, labels.canonical),
+        truth=np.searchsorted(np.unique(labels.canonical), truth),
+        groups=np.unique([group_of[id_] for id_ in first.ids], return_inverse=True)[1],
+        members=np.repeat(np.arange(len(tables)), [len(table.views) for table in tables]),
+        views=tuple(view for table in tables for view in table.views),
+        budget=budget,
+    )
+
+
+def _members(runs: Sequence[Run], data: Table, found: Comparison) -> tuple[Member, ...]:
+    # Views without weight are not looked at, and runs without views are no members.
+    weights = found.fitted.weights
+    members = []
+    for place, run in enumerate(runs):
+        used = np.flatnonzero((data.members == place) & (weights > 0)).tolist()
+        if used:
+            views = tuple(data.views[k] for k in used)
+            shares = tuple(float(weights[k]) for k in used)
+            members.append(Member(str(run.folder.resolve()), run.fingerprint, views, shares))
+    return tuple(members)
+
+
+def _candidates(data: Table, found: Comparison) -> tuple[Candidate, ...]:
+    best = found.losses[int(found.losses.mean(axis=1).argmin())]
+    made = []
+    for place, (method, lost) in enumerate(zip(found.methods, found.losses, strict=True)):
+        gap = lost - best
+        made.append(
+            Candidate(
+                method=method.name,
+                about=method.about,
+                log_loss=float(lost.mean()),
+                gap=float(gap.mean()),
+                gap_error=standard_error(gap, data.groups),
+                num_looks=found.num_looks[place],
+                chosen=place == found.chosen,
+            )
+        )
+    return tuple(made)
+
+
+def alone(tables: Sequence[Predictions], labels: Labels) -> list[tuple[int, str, float]]:
+    """Score every view of every member by itself.
+
+    Args:
+        tables: The out-of-fold table of each member.
+        labels: Their classes.
+
+    Returns:
+        Member, view and log loss.
+    """
+    rows = []
+    for place, table in enumerate(tables):
+        truth = labels.canonical[labels.indices([table.truth()[id_] for id_ in table.ids])]
+        columns = np.searchsorted(np.unique(labels.canonical), truth)
+        said = merged(table.log_probs, labels.canonical)
+        for v, view in enumerate(table.views):
+            rows.append((place, view, float(losses(said[:, v], columns).mean())))
+    return rows

@@ -1,0 +1,185 @@
+"""The ways to blend that are compared, the simplest first.
+
+Shapes: n photos, k voices, c classes (equal ones merged).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chajong.blending.fit import (
+    Places,
+    Weights,
+    fit_linear,
+    fit_log,
+    fit_temperature,
+    fit_vector,
+    prune,
+    select,
+)
+from chajong.pooling import Floats, Pooling, Vector, normalised, pool
+
+_USUAL = ("plain", "flip")
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Out-of-fold voices with the truth.
+
+    Attributes:
+        voices: (n, k, c) log-probabilities.
+        truth: (n,).
+        groups: (n,) photos that belong together, numbered from 0.
+        members: (k,) the member of each voice, numbered from 0.
+        views: k names of views.
+        budget: Most views of a member.
+    """
+
+    voices: Floats
+    truth: Places
+    groups: Places
+    members: Places
+    views: tuple[str, ...]
+    budget: int
+
+    def rows(self, chosen: NDArray[np.bool_]) -> "Table":
+        """Choose photos.
+
+        Args:
+            chosen: (n,).
+
+        Returns:
+            The table of these.
+        """
+        groups = np.unique(self.groups[chosen], return_inverse=True)[1]
+        voices, truth = self.voices[chosen], self.truth[chosen]
+        return Table(voices, truth, groups, self.members, self.views, self.budget)
+
+    def named(self, *views: str) -> Weights:
+        """Weigh the voices of some views alike.
+
+        Args:
+            *views: Names; those that are not there are left out.
+
+        Returns:
+            (k,) weights that sum to 1.
+        """
+        chosen = np.isin(self.views, views)
+        weights: Weights = chosen / max(int(chosen.sum()), 1)
+        return weights
+
+    @cached_property
+    def convex_log(self) -> Weights:
+        """Fit the weights of a geometric mean.
+
+        Returns:
+            (k,) weights; their sum is the inverse of the temperature.
+        """
+        return prune(*self.parts, self.groups, fit_log, "log")
+
+    @property
+    def parts(self) -> tuple[Floats, Places, Places, int]:
+        """Voices, truth, members and budget."""
+        return self.voices, self.truth, self.members, self.budget
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Weights and calibration, found on some photos.
+
+    Attributes:
+        weights: (k,).
+        pooling: Which mean.
+        temperature: Divides the pooled logits.
+        vector: Scale and shift of each class, or none.
+    """
+
+    weights: Weights
+    pooling: Pooling
+    temperature: float = 1.0
+    vector: Vector | None = None
+
+    def __call__(self, voices: Floats) -> Floats:
+        """Answer.
+
+        Args:
+            voices: (n, k, c).
+
+        Returns:
+            (n, c) log-probabilities.
+        """
+        made = pool(voices, self.weights, self.pooling)
+        made = normalised(made / np.float32(self.temperature))
+        return made if self.vector is None else self.vector(made)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to blend.
+
+    Attributes:
+        name: Its name.
+        about: What it does, for people.
+        fit: Finds its numbers.
+    """
+
+    name: str
+    about: str
+    fit: Callable[[Table], Fitted]
+
+
+def _plain(table: Table) -> Fitted:
+    return Fitted(table.named("plain"), "linear")
+
+
+def _flip(table: Table) -> Fitted:
+    return Fitted(table.named(*_USUAL[: table.budget]), "linear")
+
+
+def _warm(table: Table) -> Fitted:
+    return _calibrated(table, table.named(*_USUAL[: table.budget]), "log")
+
+
+def _greedy_linear(table: Table) -> Fitted:
+    return _calibrated(table, select(*table.parts, "linear"), "linear")
+
+
+def _greedy_log(table: Table) -> Fitted:
+    return _calibrated(table, select(*table.parts, "log"), "log")
+
+
+def _convex_linear(table: Table) -> Fitted:
+    weights = prune(*table.parts, table.groups, fit_linear, "linear")
+    return _calibrated(table, weights, "linear")
+
+
+def _convex_log(table: Table) -> Fitted:
+    weights = table.convex_log
+    total = float(weights.sum())
+    return Fitted(weights / total, "log", temperature=1 / total)
+
+
+def _vector(table: Table) -> Fitted:
+    made = _convex_log(table)
+    return replace(made, vector=fit_vector(made(table.voices), table.truth))
+
+
+def _calibrated(table: Table, weights: Weights, pooling: Pooling) -> Fitted:
+    made = pool(table.voices, weights, pooling)
+    return Fitted(weights, pooling, fit_temperature(made, table.truth))
+
+
+METHODS: tuple[Method, ...] = (
+    Method("plain", "one look, arithmetic mean of the runs", _plain),
+    Method("flip", "plain and flip, arithmetic mean", _flip),
+    Method("temperature", "plain and flip, geometric mean, a temperature", _warm),
+    Method("greedy-linear", "chosen greedily, arithmetic mean, a temperature", _greedy_linear),
+    Method("greedy-log", "chosen greedily, geometric mean, a temperature", _greedy_log),
+    Method("convex-linear", "fitted weights, arithmetic mean, a temperature", _convex_linear),
+    Method("convex-log", "fitted weights, geometric mean, a temperature", _convex_log),
+    Method("vector", "the same, and a scale and a shift of each class", _vector),
+)  # fmt: skip
+"""Ordered by how much is fitted."""

@@ -1,0 +1,141 @@
+"""Pooling: from what several voices say of a photo to one answer.
+
+A voice is one view of one member. Everything is in natural logarithms of probabilities.
+
+Shapes: n photos, k voices, c classes, g groups of equal classes.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pooling = Literal["log", "linear"]
+"""The weighted geometric mean (Hinton 1999, "products of experts"), or the arithmetic one."""
+
+Floats = NDArray[np.float32]
+
+
+def pool(voices: Floats, weights: NDArray[np.float64], pooling: Pooling) -> Floats:
+    """Join voices to one distribution.
+
+    `log`: p is proportional to the product of p_k ** w_k; the weights need not sum to 1, and a
+    larger sum makes it more sure: the inverse of their sum is the temperature.
+    `linear`: p is the sum of w_k p_k; the weights are divided by their sum.
+
+    Args:
+        voices: (n, k, c).
+        weights: (k,), not negative, not all 0.
+        pooling: How.
+
+    Returns:
+        (n, c), normalised.
+    """
+    used = np.flatnonzero(weights)
+    scale = weights if pooling == "log" else weights / weights.sum()
+    if pooling == "log":
+        return normalised(sum_of(voices, scale, used))
+    pooled = voices[:, used[0]] + np.float32(np.log(scale[used[0]]))
+    for k in used[1:]:
+        np.logaddexp(pooled, voices[:, k] + np.float32(np.log(scale[k])), out=pooled)
+    return normalised(pooled)
+
+
+def sum_of(voices: Floats, weights: NDArray[np.float64], used: NDArray[np.intp]) -> Floats:
+    """Add up voices with weights.
+
+    Args:
+        voices: (n, k, c).
+        weights: (k,).
+        used: Which voices to add.
+
+    Returns:
+        (n, c), not normalised.
+    """
+    total = np.zeros((voices.shape[0], voices.shape[2]), np.float32)
+    for k in used:
+        total += np.float32(weights[k]) * voices[:, k]
+    return total
+
+
+def normalised(logits: Floats) -> Floats:
+    """Turn logits into log-probabilities.
+
+    Args:
+        logits: (n, c).
+
+    Returns:
+        (n, c).
+    """
+    top = logits.max(axis=1, keepdims=True)
+    with np.errstate(under="ignore"):
+        total = np.exp(logits - top).sum(axis=1, keepdims=True)
+    made: Floats = logits - (top + np.log(total))
+    return made
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A scale and a shift of each class's log-probability (Guo et al. 2017, "vector scaling").
+
+    Attributes:
+        scale: (c,).
+        shift: (c,).
+    """
+
+    scale: tuple[float, ...]
+    shift: tuple[float, ...]
+
+    def __call__(self, log_probs: Floats) -> Floats:
+        """Apply it.
+
+        Args:
+            log_probs: (n, c).
+
+        Returns:
+            (n, c), normalised.
+        """
+        scale, shift = np.array(self.scale, np.float32), np.array(self.shift, np.float32)
+        return normalised(log_probs * scale + shift)
+
+
+def merged(voices: Floats, canonical: NDArray[np.intp]) -> Floats:
+    """Add the probabilities of equal classes.
+
+    Args:
+        voices: (..., c).
+        canonical: (c,) the class that each class counts as.
+
+    Returns:
+        (..., g), a column for each class that others count as or that stands alone, in order.
+    """
+    kept = np.unique(canonical)
+    made = voices[..., kept].copy()
+    for column in np.flatnonzero(canonical != np.arange(len(canonical))):
+        place = np.searchsorted(kept, canonical[column])
+        made[..., place] = np.logaddexp(made[..., place], voices[..., column])
+    return made
+
+
+def spread(pooled: Floats, voices: Floats, canonical: NDArray[np.intp]) -> Floats:
+    """Share the probability of a group of equal classes out among them, as the voices do.
+
+    Args:
+        pooled: (n, g) as `merged` orders them.
+        voices: (n, k, c), whose mean share each class of a group gets.
+        canonical: (c,) the class that each class counts as.
+
+    Returns:
+        (n, c).
+    """
+    kept, place = np.unique(canonical, return_inverse=True)
+    made: Floats = pooled[:, place].copy()
+    if len(kept) == len(canonical):
+        return made
+    sizes = np.bincount(place)
+    whole = merged(voices, canonical)
+    for column in np.flatnonzero(sizes[place] > 1):
+        share = np.exp(voices[..., column] - whole[..., place[column]]).mean(axis=1)
+        made[:, column] += np.log(np.maximum(share, 1e-30)).astype(np.float32)
+    return normalised(made)

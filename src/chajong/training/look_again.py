@@ -1,0 +1,80 @@
+"""Out-of-fold predictions of a finished run through more views."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chajong.errors import DataError, RunError
+from chajong.manifest import Manifest
+from chajong.photos.layout import PhotoRef
+from chajong.predictions import OK, Predictions
+from chajong.progress import say
+from chajong.run import Run
+from chajong.training.predict import look
+from chajong.wording import listed
+
+_FILE = "views.parquet"
+
+
+def look_again(run: Run, views: tuple[str, ...]) -> Predictions:
+    """Let the model of each fold look at the photos it did not learn from, through many views.
+
+    What was looked at before is reused; each fold is written when it is done.
+
+    Args:
+        run: A run of which every fold is trained.
+        views: Names of views.
+
+    Returns:
+        The out-of-fold table with these views in this order.
+
+    Raises:
+        RunError: If the run is of one model of every photo, or not all folds are trained.
+        DataError: If a photo has changed or gone.
+    """  # noqa: DOC503 DataError raised by _held_out
+    if run.models == ("all",):
+        raise RunError(
+            f"The run in {run.folder} learnt from every photo, so that none is left to judge it "
+            "by. Train it without --fold all."
+        )
+    if len(run.done) < len(run.models):
+        raise RunError(
+            f"Only {len(run.done)} of {len(run.models)} folds of {run.folder} are trained. Train "
+            "the others first: the same chajong train command goes on."
+        )
+    manifest = run.manifest()
+    return Predictions.merge_folds([_of_fold(run, name, manifest, views) for name in run.models])
+
+
+def _of_fold(run: Run, name: str, manifest: Manifest, views: tuple[str, ...]) -> Predictions:
+    first = Predictions.load(run.model_folder(name) / "oof.parquet")
+    path = run.model_folder(name) / _FILE
+    known = Predictions.load(path) if path.exists() else first
+    if known.run != run.fingerprint or known.ids != first.ids:
+        known = first
+    missing = tuple(view for view in views if view not in known.views)
+    if missing:
+        say(f"fold {name}: {len(first.ids):,} photos through {len(missing)} more views")
+        seen = np.concatenate(
+            [known.log_probs, _held_out(run, name, manifest, first, missing)], axis=1
+        )
+        known = replace(known, views=(*known.views, *missing), log_probs=seen)
+        known.save(path)
+    places = [known.views.index(view) for view in views]
+    return replace(known, views=views, log_probs=known.log_probs[:, places])
+
+
+def _held_out(
+    run: Run, name: str, manifest: Manifest, first: Predictions, views: tuple[str, ...]
+) -> NDArray[np.float32]:
+    paths = dict(zip(manifest.table["id"], manifest.table["path"], strict=True))
+    refs = [PhotoRef(id_, manifest.path_of(paths[id_]), "test") for id_ in first.ids]
+    # One model, so either mean is what it says.
+    statuses, log_probs = look(run, (name,), refs, views, "log")
+    if bad := [id_ for id_, status in zip(first.ids, statuses, strict=True) if status != OK]:
+        raise DataError(
+            f"{len(bad):,} photo(s) that {run.folder} was trained on cannot be read any more: "
+            f"{listed(bad)}. Put them back, or train again without them."
+        )
+    return log_probs

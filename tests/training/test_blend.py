@@ -1,0 +1,154 @@
+"""Blends of real runs: more views, one fit, one answer, and what is refused."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from chajong.blend import Blend
+from chajong.blending.make import make_blend
+from chajong.errors import DataError, RunError
+from chajong.photos.layout import find_unlabelled
+from chajong.pooling import normalised
+from chajong.predictions import Predictions
+from chajong.run import Run
+from chajong.training.look_again import look_again
+from chajong.training.predict import look, predict, predict_blend
+from tests.training.tiny import CPU
+
+VIEWS = ("flip", "plain", "zoom", "large")
+
+
+@pytest.fixture
+def run(finished: Run, tmp_path: Path) -> Run:
+    shutil.copytree(finished.folder, tmp_path / "run")
+    return Run.load(tmp_path / "run")
+
+
+@pytest.fixture
+def blend(run: Run, tmp_path: Path) -> Blend:
+    return make_blend([run], [look_again(run, VIEWS)], 2, tmp_path / "blend")[0]
+
+
+def test_views_are_of_the_model_that_did_not_learn_the_photo(run: Run) -> None:
+    first, table = Predictions.load(run.predictions_path), look_again(run, VIEWS)
+    assert table.views == VIEWS
+    assert (table.ids, table.labels, table.folds) == (first.ids, first.labels, first.folds)
+    np.testing.assert_array_equal(table.log_probs[:, [1, 0]], first.log_probs)
+    manifest = run.manifest()
+    paths = dict(zip(manifest.table["id"], manifest.table["path"], strict=True))
+    assert table.folds is not None
+    for row in (0, 20):
+        refs = find_unlabelled(manifest.path_of(paths[table.ids[row]]))
+        _, alone = look(run, (str(table.folds[row]),), refs, VIEWS, "log", CPU)
+        np.testing.assert_allclose(alone[0], table.log_probs[row], atol=1e-4)
+
+
+def test_what_was_looked_at_is_remembered(run: Run) -> None:
+    table = look_again(run, VIEWS)
+    stamps = [path.stat().st_mtime_ns for path in sorted(run.folder.glob("fold-*/views.parquet"))]
+    assert len(stamps) == 2
+    again = look_again(run, VIEWS[:3])
+    np.testing.assert_array_equal(again.log_probs, table.log_probs[:, :3])
+    now = [path.stat().st_mtime_ns for path in sorted(run.folder.glob("fold-*/views.parquet"))]
+    assert now == stamps
+
+
+def test_a_photo_that_is_gone_is_named(run: Run) -> None:
+    manifest = run.manifest()
+    path = manifest.path_of(manifest.table["path"][3])
+    aside = path.with_suffix(".aside")
+    path.rename(aside)
+    try:
+        with pytest.raises(DataError, match=r"1 photo\(s\) .* cannot be read any more"):
+            look_again(run, VIEWS)
+    finally:
+        aside.rename(path)
+
+
+def test_a_blend_comes_back_from_its_folder(blend: Blend, tmp_path: Path) -> None:
+    assert Blend.load(tmp_path / "blend") == blend
+    nested = Predictions.load(tmp_path / "blend" / "oof.parquet")
+    assert (nested.run, nested.kind, nested.views) == (blend.fingerprint, "oof", ("blend",))
+    assert sum(one.chosen for one in blend.candidates) == 1
+    assert json.loads((tmp_path / "blend" / "score.json").read_text("utf-8"))["log_loss"]
+    assert all(isinstance(line, str) for line in blend.lines())
+
+
+def test_a_blend_predicts_what_its_members_say(run: Run, blend: Blend) -> None:
+    photos = run.manifest().root
+    one = replace(
+        blend,
+        members=(replace(blend.members[0], views=("plain", "flip"), weights=(0.5, 0.5)),),
+        pooling="linear",
+        temperature=1.0,
+        vector=None,
+    )
+    usual, blended = predict(run, photos, CPU), predict_blend(one, photos, CPU)
+    assert (blended.ids, blended.statuses) == (usual.ids, usual.statuses)
+    np.testing.assert_allclose(blended.probabilities(), usual.probabilities(), atol=1e-5)
+    hot = predict_blend(replace(one, temperature=2.0), photos, CPU)
+    halved = normalised(blended.log_probs[:, 0] / np.float32(2))
+    np.testing.assert_allclose(hot.log_probs[:, 0], halved, atol=1e-5)
+
+
+def test_a_bad_photo_has_a_status_and_no_answer(blend: Blend, tmp_path: Path) -> None:
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "a.jpg").write_bytes(b"no photo")
+    found = predict_blend(blend, tmp_path / "some", CPU)
+    assert found.statuses[0].startswith("unreadable: ")
+    assert np.isnan(found.log_probs).all()
+
+
+def test_a_run_that_changed_is_refused(blend: Blend) -> None:
+    other = replace(blend, members=(replace(blend.members[0], fingerprint="0" * 16),))
+    with pytest.raises(RunError, match="not the one that was blended"):
+        predict_blend(other, Run.load(Path(blend.members[0].run)).manifest().root, CPU)
+
+
+def test_members_must_agree(run: Run, tmp_path: Path) -> None:
+    table = look_again(run, VIEWS)
+    with pytest.raises(RunError, match="each run once"):
+        make_blend([run, run], [table, table], 2, tmp_path / "b")
+    record = run.record.model_copy(update={"data_fingerprint": "1" * 16})
+    other = replace(run, record=record)
+    fewer = replace(
+        table,
+        ids=table.ids[1:],
+        statuses=table.statuses[1:],
+        log_probs=table.log_probs[1:],
+        labels=(table.labels or ())[1:],
+        folds=(table.folds or ())[1:],
+    )
+    with pytest.raises(RunError, match="different photos"):
+        make_blend([run, other], [table, fewer], 2, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_run_without_held_out_photos_is_refused(run: Run) -> None:
+    record = run.record.model_copy(update={"models": ("all",)})
+    with pytest.raises(RunError, match="learnt from every photo"):
+        look_again(replace(run, record=record), VIEWS)
+    (run.model_folder("1") / "done.json").unlink()
+    with pytest.raises(RunError, match="Only 1 of 2 folds"):
+        look_again(run, VIEWS)
+
+
+@pytest.mark.usefixtures("blend")
+def test_damaged_and_newer_blends_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "blend" / "blend.json"
+    saved = json.loads(path.read_text("utf-8"))
+    for change, said in (
+        ({"format": 99}, "newer version|format 99"),
+        ({"pooling": "median"}, "pooling"),
+        ({"members": []}, "needs members"),
+    ):
+        path.write_text(json.dumps({**saved, **change}), "utf-8")
+        with pytest.raises(RunError, match=said):
+            Blend.load(tmp_path / "blend")
+    path.unlink()
+    with pytest.raises(RunError, match="no blend"):
+        Blend.load(tmp_path / "blend")
