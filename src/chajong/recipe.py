@@ -164,11 +164,7 @@ class ColorJitter(Part):
 
 
 class Light(Part):
-    """Exposure and gamma: a level v in [0, 1] becomes factor * v ** gamma, at most 1.
-
-    Unlike the jitter's brightness it can darken more than it brightens. Halving and doubling are
-    equally likely: both numbers are drawn evenly in their logarithm.
-    """
+    """A level v in [0, 1] becomes factor * v ** gamma; halving is as likely as doubling."""
 
     kind: Literal["light"] = "light"
     factor: Range = Field((0.5, 1.2), description="of the exposure; below 1 is darker")

@@ -170,7 +170,7 @@ def full_audit(
     if look is None:
         return Audit(manifest, measures, find_shift(manifest, measures), looked=False)
     features = look(manifest)
-    listed = find_outliers(manifest.table, features)
+    listed = find_outliers(manifest, features)
     added = pl.DataFrame(listed, schema=ISSUE_COLUMNS, orient="row")
     issues = pl.concat([manifest.issues, added]).sort("issue", "id")
     shift = find_shift(manifest, measures, features)

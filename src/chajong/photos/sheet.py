@@ -42,8 +42,10 @@ _HEADINGS = {
     "blurred": "Blurred",
     "grey": "Without colour",
     "low_information": "Next to nothing to see",
+    "not_whole_car": "Perhaps no whole car",
+    "not_like_class": "Unlike the others of their class",
 }
-_HIGH_IS_WORSE = ("huge", "odd_aspect", "over_exposed")
+_HIGH_IS_WORSE = ("huge", "odd_aspect", "over_exposed", "not_whole_car", "not_like_class")
 _SAME = ("exact_duplicate", "near_duplicate")
 
 

@@ -19,7 +19,7 @@ from chajong.manifest import Manifest
 from chajong.metrics import Estimate
 from chajong.photos.measures import MEASURES, Measures
 from chajong.photos.two_sample import auc, likeness_to_test, principal
-from chajong.recipe import Light, Recipe
+from chajong.recipe import ColorJitter, Light, Recipe
 
 Verdict = Literal["none", "small", "medium", "large"]
 
@@ -249,9 +249,14 @@ def as_set(light: Light, recipe: Recipe) -> str:
         recipe: The recipe to change.
 
     Returns:
-        What `--set` takes: the recipe's changes to photos, and this one.
+        What `--set` takes: the recipe's changes to photos, and this one in the place of what
+        changed the light before; both together would darken too much.
     """
-    kept = [change for change in recipe.augment if not isinstance(change, Light)]
+    kept = [
+        change.model_copy(update={"brightness": 0.0}) if isinstance(change, ColorJitter) else change
+        for change in recipe.augment
+        if not isinstance(change, Light)
+    ]
     told = []
     for change in (*kept, light):
         values = change.model_dump(mode="json", exclude_defaults=True, exclude={"kind"})
