@@ -107,19 +107,38 @@ def audit(
     out: Annotated[Path | None, typer.Option(help="Folder for the tables and the picture.")] = None,
     layout: LayoutOption = None,
     cache: CacheOption = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|pretrained|none",
+            help="Let a network look too: for photos of no whole car, or not like their class.",
+        ),
+    ] = "none",
+    backbone: Annotated[
+        str, typer.Option(help="The network: a timm name, or torchvision/NAME.")
+    ] = "mobilenetv2_100",
+    allow_noncommercial: Annotated[
+        bool, typer.Option(help="Accept weights that may not be used commercially.")
+    ] = False,
 ) -> None:
-    """Look through photos for what spoils a training: damage, duplicates, odd ones."""
-    from chajong.photos.audit import audit as look_through
-    from chajong.photos.audit import summary
+    """Look through photos for what spoils a training: damage, duplicates, odd ones, a shift."""
+    from chajong.photos.audit import full_audit
     from chajong.photos.sheet import contact_sheet
 
-    manifest = look_through(data, layout, cache)
-    for line in summary(manifest):
+    look = None
+    if weights != "none":
+        from chajong.recipe import Model
+        from chajong.training.look import network_look
+
+        model = Model(backbone=backbone, weights=weights)
+        look = network_look(model, cache, allow_noncommercial=allow_noncommercial)
+    found = full_audit(data, layout, cache, look)
+    for line in found.lines():
         print(line)
     if out is not None:
-        manifest.save(out)
+        found.save(out)
         print(f"tables: {out / 'manifest.parquet'}, {out / 'issues.parquet'}")
-        print(f"picture: {contact_sheet(manifest, out / 'issues.jpg')}")
+        print(f"picture: {contact_sheet(found.manifest, out / 'issues.jpg')}")
 
 
 @app.command()
