@@ -160,6 +160,9 @@ def train(
     allow_noncommercial: Annotated[
         bool, typer.Option(help="Accept weights that may not be used commercially.")
     ] = False,
+    corrections: Annotated[
+        Path | None, typer.Option(help="Decisions about photos to carry out first.")
+    ] = None,
 ) -> None:
     """Train every fold that is not trained yet, then score the out-of-fold predictions."""
     from chajong.recipes import load_recipe
@@ -178,6 +181,7 @@ def train(
         cache_folder=cache,
         cache_limit_bytes=limit,
         allow_noncommercial=allow_noncommercial,
+        corrections=corrections,
     )
     run = run_training(data, chosen, options)
     if run is None:
@@ -203,6 +207,32 @@ def runs(
     for run in found:
         table.add_row(*run.row())
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+@app.command()
+def suspects(
+    run: Annotated[Path, typer.Argument(help="The run's folder, all folds trained.")],
+    out: Annotated[Path | None, typer.Option(help="The CSV to write.")] = None,
+    top: Annotated[int, typer.Option(min=0, help="How many to print.")] = 20,
+) -> None:
+    """List photos whose label is probably wrong, the worst first."""
+    from chajong.predictions import Predictions
+    from chajong.run import Run
+    from chajong.suspects import find_suspects
+
+    opened = Run.load(run)
+    table = Predictions.load(opened.predictions_path)
+    found = find_suspects(table, opened.labels, opened.manifest())
+    path = out or run / "suspects.csv"
+    found.save(path)
+    for row in found.table.head(top).iter_rows(named=True):
+        twin = f"  a duplicate is {row['duplicate_says']}" if row["duplicate_says"] else ""
+        print(
+            f"{row['score']:.3f}  {row['id']}  {row['label']} {row['p_given']:.3f}"
+            f" -> {row['suggested']} {row['p_suggested']:.3f}{twin}"
+        )
+    print(f"{found.table.height:,} suspects, about {found.num_expected:,} wrong labels expected")
+    print(f"{path}; next: chajong review {run}")
 
 
 @app.command()

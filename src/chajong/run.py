@@ -48,6 +48,8 @@ class Record(BaseModel):
     std: tuple[float, float, float]
     created: str
     environment: dict[str, Any]
+    corrections: str | None = None
+    corrected: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Reading CSV files as people and spreadsheets save them: with a BOM, CRLF, quotes, or damaged."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,12 +33,15 @@ def read_header(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def read_columns(path: Path, types: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
-    """Read some columns of a CSV file, every cell of them filled.
+def read_columns(
+    path: Path, types: Mapping[str, type[pl.DataType]], may_be_empty: Collection[str] = ()
+) -> pl.DataFrame:
+    """Read some columns of a CSV file.
 
     Args:
         path: The file: UTF-8, with or without a BOM, separated by commas, with a header.
         types: The columns to read, by their names in the header, and the type of each.
+        may_be_empty: Those whose cells need not all be filled.
 
     Returns:
         The rows, in the order of the file; blank lines are passed over.
@@ -58,7 +61,8 @@ def read_columns(path: Path, types: Mapping[str, type[pl.DataType]]) -> pl.DataF
         )
     table = table.filter(~pl.all_horizontal(pl.all().is_null())).select(list(types))
     for column in table.iter_columns():
-        if num_empty := column.null_count():
+        num_empty = column.null_count() if column.name not in may_be_empty else 0
+        if num_empty:
             first = column.is_null().arg_true()[0] + 1
             raise DataError(
                 f"{path}: column {column.name!r} has {num_empty:,} empty cell(s), the first in "

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
+from chajong.corrections import Corrections, Decision
 from chajong.errors import ChajongError, DataError, RecipeError, RunError, WeightsError
 from chajong.predictions import Predictions
 from chajong.recipe import Data, Folds, Grow, Model
-from chajong.run import Run
+from chajong.run import Run, now
 from chajong.training.train import Options, _cache, _fold, _prepare, _train_models, train
 from tests.training.conftest import Job
 from tests.training.processes import free_port
@@ -230,3 +232,31 @@ def test_a_folder_of_something_else_stays_untouched(job: Job) -> None:
     assert code == 2
     assert "is not empty and holds no run, but 'thesis.txt'" in said
     assert [path.name for path in job.out.iterdir()] == ["thesis.txt"]
+
+
+def test_corrections_are_carried_out_first_and_recorded(tmp_path: Path, photos: Path) -> None:
+    first = options(tmp_path)
+    run = train(photos, make_recipe(train_epochs=1), first)
+    assert run is not None
+    ids = run.manifest().trainable()["id"].to_list()
+    decisions = [
+        Decision(ids[0], "exclude", None, "Kim", now()),
+        Decision(ids[1], "relabel", run.labels.names[2], "Kim", now()),
+    ]
+    path = tmp_path / "corrections.csv"
+    Corrections(tuple(decisions)).save(path)
+    # Other labels are other data, so the old run is kept and refused.
+    with pytest.raises(RunError, match="data"):
+        train(photos, make_recipe(train_epochs=1), replace(first, corrections=path))
+    second = replace(first, out=tmp_path / "second", corrections=path)
+    corrected = train(photos, make_recipe(train_epochs=1), second)
+    assert corrected is not None
+    assert corrected.record.corrected == "1 excluded, 1 relabelled, 0 kept"
+    assert corrected.record.corrections == Corrections(tuple(decisions)).fingerprint
+    table = Predictions.load(corrected.predictions_path)
+    assert ids[0] not in table.ids
+    assert table.truth()[ids[1]] == run.labels.names[2]
+    issues = corrected.manifest().issues.filter(pl.col("id").is_in(ids[:2]))["issue"]
+    assert {"excluded", "relabelled"} <= set(issues)
+    # Nothing was done to the photos.
+    assert all(run.manifest().path_of(path).is_file() for path in run.manifest().table["path"])

@@ -11,6 +11,7 @@ import polars as pl
 import torch
 from torch import nn
 
+from chajong.corrections import Corrections
 from chajong.environment import describe_environment
 from chajong.errors import RecipeError, RunError
 from chajong.files import fingerprint, write_json
@@ -48,6 +49,7 @@ class Options:
         allow_noncommercial: Whether weights that may not be used commercially are fine.
         device: Where to compute; a GPU where there is one, if none.
         checkpoint_s: Seconds between two checkpoints within an epoch.
+        corrections: A file of decisions about photos to carry out first, if any.
     """
 
     out: Path | None = None
@@ -58,6 +60,7 @@ class Options:
     allow_noncommercial: bool = False
     device: torch.device | None = None
     checkpoint_s: float = 60.0
+    corrections: Path | None = None
 
 
 def train(data: Path, recipe: Recipe, options: Options = Options()) -> Run | None:
@@ -94,7 +97,10 @@ def _prepare(
     choose_precision(recipe.train.precision, world.device)
     network, source = build_network(recipe.model, 2, options.allow_noncommercial)
     _try_out(network, recipe)
+    corrections = Corrections.load(options.corrections) if options.corrections else None
     manifest = audit(data, options.layout, options.cache_folder)
+    if corrections is not None:
+        manifest = corrections.apply(manifest)
     rows = manifest.trainable()
     folds = (
         None if models == ("all",) else split(manifest, recipe.folds.num_folds, recipe.folds.seed)
@@ -111,6 +117,8 @@ def _prepare(
         mean=source.mean,
         std=source.std,
         created=now(),
+        corrections=corrections.fingerprint if corrections is not None else None,
+        corrected=corrections.summary() if corrections is not None else None,
         environment={**describe_environment(), "device": _device_name(world.device)},
     )
     folder = options.out or Path("runs") / _folder_name(recipe, facts)
@@ -173,6 +181,8 @@ def _introduce(run: Run, manifest: Manifest) -> None:
     record = run.record
     say(f"{record.num_photos:,} photos of {len(run.labels.names)} classes{left_out}")
     say(f"recipe {run.recipe.name} on {run.recipe.model.backbone}, {record.weights}")
+    if record.corrected:
+        say(f"corrections: {record.corrected}")
     if record.licence:
         say(f"licence of the weights: {record.licence}")
     say(f"run folder {run.folder}; device {record.environment['device']}")

@@ -1,0 +1,155 @@
+"""Label suspects: photos whose label the models that did not learn them doubt.
+
+Confident learning (Northcutt, Jiang & Chuang 2021, arXiv 1911.00068) on out-of-fold predictions,
+and what near-duplicates say.
+
+Shapes: n photos, c classes, g groups of equal classes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from chajong.errors import PredictionsError
+from chajong.files import replacing
+from chajong.labels import Labels
+from chajong.manifest import Manifest
+from chajong.predictions import Predictions
+
+COLUMNS = pl.Schema(
+    {
+        "id": pl.String(),
+        "label": pl.String(),
+        "suggested": pl.String(),
+        "score": pl.Float64(),
+        "p_given": pl.Float64(),
+        "p_suggested": pl.Float64(),
+        "duplicate_says": pl.String(),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """Photos in the order in which somebody should look at them.
+
+    Attributes:
+        table: A row for each photo that the models take for another class: `id`, `label`,
+            `suggested` (the class it probably is), `score` (0 to 1, the worst first), `p_given`
+            and `p_suggested` (out-of-fold probabilities), `duplicate_says` (the label of a
+            near-duplicate that has another one, or null).
+        num_expected: How many labels are wrong, as the confident joint estimates it.
+    """
+
+    table: pl.DataFrame
+    num_expected: int
+
+    def save(self, path: Path) -> None:
+        """Write the table as CSV, with a BOM, so that spreadsheets read Korean.
+
+        Args:
+            path: The file to make or replace.
+        """
+        with replacing(path) as temporary:
+            self.table.write_csv(temporary, include_bom=True)
+
+
+def find_suspects(
+    predictions: Predictions, labels: Labels, manifest: Manifest | None = None
+) -> Suspects:
+    """Rank the photos whose label is in doubt.
+
+    Args:
+        predictions: Out-of-fold predictions with their labels.
+        labels: The classes; taking a photo for an equal class is no doubt.
+        manifest: Where near-duplicates are looked up, if given.
+
+    Returns:
+        The suspects.
+
+    Raises:
+        PredictionsError: If the predictions are not out of fold, so that they doubt nothing.
+    """
+    if predictions.kind != "oof":
+        raise PredictionsError(
+            f"Label suspects need out-of-fold predictions, got {predictions.kind!r}: a model does "
+            "not doubt a label that it has learnt."
+        )
+    truth = predictions.truth()
+    given = labels.indices([truth[id_] for id_ in predictions.ids])
+    kept, place = np.unique(labels.canonical, return_inverse=True)
+    probs = _merged(predictions.probabilities(), place, len(kept))
+    own = place[given]
+    other = _other(probs, own)
+    rows = np.arange(len(own))
+    p_given, p_other = probs[rows, own], probs[rows, other]
+    says = _duplicates(predictions.ids, manifest, labels) if manifest is not None else {}
+    suggested = [labels.names[kept[column]] for column in other]
+    score = _scores(p_given, p_other)
+    for row, id_ in enumerate(predictions.ids):
+        if (said := says.get(id_)) is not None:
+            # Two labels for one picture: one of them is wrong, whatever the models think.
+            score[row] = 0.5 + score[row] / 2
+            suggested[row] = said
+            p_other[row] = probs[row, place[labels.index(said)]]
+    table = pl.DataFrame(
+        {
+            "id": predictions.ids,
+            "label": [truth[id_] for id_ in predictions.ids],
+            "suggested": suggested,
+            "score": score,
+            "p_given": p_given,
+            "p_suggested": p_other,
+            "duplicate_says": [says.get(id_) for id_ in predictions.ids],
+        },
+        schema=COLUMNS,
+    )
+    doubted = (pl.col("p_suggested") > pl.col("p_given")) | pl.col("duplicate_says").is_not_null()
+    ranked = table.filter(doubted).sort(["score", "id"], descending=[True, False])
+    return Suspects(ranked, _num_expected(probs, own))
+
+
+def _merged(probs: NDArray[np.float64], place: NDArray[np.intp], num: int) -> NDArray[np.float64]:
+    merged = np.zeros((len(probs), num))
+    for column, target in enumerate(place):
+        merged[:, target] += probs[:, column]
+    return merged
+
+
+def _other(probs: NDArray[np.float64], own: NDArray[np.intp]) -> NDArray[np.intp]:
+    # The likeliest class that is not the given one.
+    rest = probs.copy()
+    rest[np.arange(len(own)), own] = -1
+    return np.asarray(rest.argmax(axis=1), np.intp)
+
+
+def _scores(p_given: NDArray[np.float64], p_other: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 1 - p_given * (1 - p_other)
+
+
+def _num_expected(probs: NDArray[np.float64], own: NDArray[np.intp]) -> int:
+    # The off-diagonal of the confident joint: photos that reach the mean self-confidence of
+    # another class, and the likeliest such class is not their own.
+    num = probs.shape[1]
+    counts = np.bincount(own, minlength=num)
+    sure = np.bincount(own, probs[np.arange(len(own)), own], num) / np.maximum(counts, 1)
+    sure[counts == 0] = np.inf
+    above = np.where(probs >= sure, probs, -1.0)
+    confident = above.max(axis=1) > 0
+    return int((confident & (above.argmax(axis=1) != own)).sum())
+
+
+def _duplicates(ids: tuple[str, ...], manifest: Manifest, labels: Labels) -> dict[str, str]:
+    # For photos of one group with different labels: the commonest label of the others.
+    canonical = dict(zip(labels.names, labels.canonical.tolist(), strict=True))
+    rows = manifest.trainable().filter(pl.col("id").is_in(ids))
+    says = {}
+    for group in rows.group_by("group").agg("id", "label").iter_rows(named=True):
+        for id_, label in zip(group["id"], group["label"], strict=True):
+            others = [said for said in group["label"] if canonical[said] != canonical[label]]
+            if others:
+                says[id_] = max(sorted(set(others)), key=others.count)
+    return says

@@ -1,0 +1,90 @@
+"""Suspects: the labels that held-out predictions doubt."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from chajong.errors import PredictionsError
+from chajong.labels import Labels
+from chajong.predictions import Predictions
+from chajong.suspects import find_suspects
+from tests.test_corrections import manifest
+
+NAMES = ("가", "나", "다")
+
+
+def predicted(probs: list[list[float]], given: str) -> Predictions:
+    return Predictions(
+        ids=tuple(f"{number}.jpg" for number in range(len(given))),
+        statuses=("ok",) * len(given),
+        classes=NAMES,
+        views=("plain",),
+        log_probs=np.log(np.array(probs, np.float32))[:, None],
+        kind="oof",
+        run="r",
+        labels=tuple(given),
+        folds=(0,) * len(given),
+    )
+
+
+PROBS = [[0.9, 0.05, 0.05], [0.6, 0.3, 0.1], [0.02, 0.96, 0.02], [0.1, 0.1, 0.8], [0.3, 0.3, 0.4]]
+
+
+def test_the_most_doubted_label_comes_first() -> None:
+    found = find_suspects(predicted(PROBS, "가나가가다"), Labels(NAMES)).table
+    assert found["id"].to_list() == ["2.jpg", "3.jpg", "1.jpg"]
+    assert found["suggested"].to_list() == ["나", "다", "가"]
+    assert found["p_given"].to_list() == pytest.approx([0.02, 0.1, 0.3])
+    assert found["p_suggested"].to_list() == pytest.approx([0.96, 0.8, 0.6])
+    assert found["score"].is_sorted(descending=True)
+    assert found["score"].is_between(0, 1).all()
+
+
+def test_equal_classes_are_no_doubt() -> None:
+    equal = Labels(NAMES, (("가", "나"),))
+    found = find_suspects(predicted(PROBS, "가나가가다"), equal).table
+    assert found["id"].to_list() == ["3.jpg", "4.jpg"]
+
+
+def test_a_duplicate_with_another_label_is_heard() -> None:
+    photos = manifest()
+    twins = photos.table.with_columns(
+        group=pl.when(pl.col("id").is_in(["0.jpg", "1.jpg"])).then(0).otherwise("group")
+    )
+    table = predicted(PROBS, "가나가나다")
+    alone = find_suspects(table, Labels(NAMES), photos).table
+    assert alone["duplicate_says"].is_null().all()
+    found = find_suspects(table, Labels(NAMES), replace(photos, table=twins)).table
+    says = dict(found.select("id", "duplicate_says").iter_rows())
+    assert (says["0.jpg"], says["1.jpg"], says["2.jpg"]) == ("나", "가", None)
+    scores = dict(found.select("id", "score").iter_rows())
+    assert scores["1.jpg"] > scores["0.jpg"] > 0.5
+
+
+def test_flipped_labels_are_found_and_counted() -> None:
+    rng = np.random.default_rng(0)
+    right = rng.integers(0, 3, 600)
+    logits = rng.normal(0, 1, (600, 3)) + 5 * np.eye(3)[right]
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    given = right.copy()
+    given[:40] = (right[:40] + 1) % 3
+    table = predicted(probs.tolist(), "".join(NAMES[place] for place in given))
+    found = find_suspects(table, Labels(NAMES))
+    first = {int(id_.removesuffix(".jpg")) for id_ in found.table["id"][:40]}
+    assert len(first & set(range(40))) >= 36
+    assert 34 <= found.num_expected <= 50
+
+
+def test_only_out_of_fold_predictions_doubt() -> None:
+    with pytest.raises(PredictionsError, match="out-of-fold"):
+        find_suspects(replace(predicted(PROBS, "가나가가다"), kind="test"), Labels(NAMES))
+
+
+def test_a_spreadsheet_reads_them(tmp_path: Path) -> None:
+    found = find_suspects(predicted(PROBS, "가나가가다"), Labels(NAMES))
+    found.save(tmp_path / "s.csv")
+    assert (tmp_path / "s.csv").read_bytes().startswith(b"\xef\xbb\xbfid,label,suggested")
+    assert pl.read_csv(tmp_path / "s.csv")["suggested"].to_list() == ["나", "다", "가"]
