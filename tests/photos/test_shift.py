@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from chajong.errors import DataError
 from chajong.manifest import Manifest
+from chajong.metrics import Estimate
 from chajong.photos.measures import MEASURE_COLUMNS, MEASURES, Measures
-from chajong.photos.shift import MIN_PHOTOS, Shift, as_set, find_shift
+from chajong.photos.shift import MIN_PHOTOS, Shift, Telltale, as_set, find_shift
 from chajong.recipe import ColorJitter, Light
 from chajong.recipes import load_recipe, named_recipe
 from tests.manifests import manifest_of, photo_rows
@@ -154,6 +155,8 @@ def test_features_that_give_nothing_away() -> None:
     assert shift is not None
     assert shift.telltale is not None
     assert shift.telltale.verdict == "none"
+    # Worse than chance is chance.
+    assert Telltale(Estimate(0.3, 0.2, 0.4), (), ()).verdict == "none"
 
 
 def test_lines_tell_every_measure() -> None:

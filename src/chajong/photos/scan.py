@@ -103,10 +103,9 @@ def scan(paths: Sequence[Path], memory: Path) -> Scan:
         if missing:
             _read_missing(paths, missing, rows)
     finally:  # what was read before an error or Ctrl-C is not lost
-        done = [row for row in rows if row is not None]
+        table = pl.DataFrame([row for row in rows if row is not None], schema=_COLUMNS)
         if missing:
-            _remember(memory, done)
-    table = pl.DataFrame(done, schema=_COLUMNS)
+            _remember(memory, table)
     return Scan(table.select(_FACTS), table.select(_MEASURES), _thumbs(table["thumb"]))
 
 
@@ -147,11 +146,9 @@ def _remembered(memory: Path) -> dict[tuple[str, int, int], _Row]:
     }
 
 
-def _remember(memory: Path, rows: list[_Row]) -> None:
-    # What could not even be read may well be there next time.
-    table = pl.DataFrame([row for row in rows if row["sha256"] is not None], schema=_COLUMNS)
-    try:
-        write_table(memory, table)
+def _remember(memory: Path, table: pl.DataFrame) -> None:
+    try:  # what could not even be read may well be there next time
+        write_table(memory, table.filter(pl.col("sha256").is_not_null()))
     except ResourceError as error:  # a pity, but no reason to lose the scan
         print(f"The next scan has to read all photos again. {error}", file=sys.stderr)
 
