@@ -200,8 +200,7 @@ def _colour(photo: Photo) -> tuple[float, float]:
 
 
 def _measures(greys: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-    fine = _detail(greys.astype(np.float32))
-    coarse = _detail(_halved(greys).astype(np.float32))
+    fine, coarse = _detail(greys), _detail(_halved(greys))
     return {
         "brightness": greys.mean(axis=(1, 2), dtype=np.float32),
         "contrast": greys.std(axis=(1, 2), dtype=np.float32),
@@ -211,12 +210,15 @@ def _measures(greys: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
     }
 
 
-def _detail(photos: NDArray[np.float32]) -> NDArray[np.float32]:
-    # (n,) power of what a 3 x 3 mean takes away.
-    rows = photos[:, :-2] + photos[:, 1:-1] + photos[:, 2:]
-    mean = (rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]) / 9
-    away = photos[:, 1:-1, 1:-1] - mean
-    power: NDArray[np.float32] = np.einsum("nij,nij->n", away, away) / away[0].size
+def _detail(greys: NDArray[np.uint8]) -> NDArray[np.float32]:
+    # (n,) power of what a 3 x 3 mean takes away. Photo by photo, because one fits the processor's
+    # cache: four times as fast as all at once.
+    power = np.empty(len(greys), np.float32)
+    for place, grey in enumerate(greys):
+        levels = grey.astype(np.float32)
+        rows = levels[:-2] + levels[1:-1] + levels[2:]
+        away = levels[1:-1, 1:-1] - (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9
+        power[place] = np.mean(away * away)
     return power
 
 
