@@ -104,7 +104,7 @@ def demo(
 @app.command()
 def audit(
     data: Data,
-    out: Annotated[Path | None, typer.Option(help="Folder for the tables and the picture.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for tables, picture and page.")] = None,
     layout: LayoutOption = None,
     cache: CacheOption = None,
     weights: Annotated[
@@ -123,7 +123,7 @@ def audit(
 ) -> None:
     """Look through photos for what spoils a training: damage, duplicates, odd ones, a shift."""
     from chajong.photos.audit import full_audit
-    from chajong.photos.sheet import contact_sheet
+    from chajong.reporting.audit_page import save_audit
 
     look = None
     if weights != "none":
@@ -136,9 +136,8 @@ def audit(
     for line in found.lines():
         print(line)
     if out is not None:
-        found.save(out)
-        print(f"tables: {out / 'manifest.parquet'}, {out / 'issues.parquet'}")
-        print(f"picture: {contact_sheet(found.manifest, out / 'issues.jpg')}")
+        for line in save_audit(found, out):
+            print(line)
 
 
 @app.command()

@@ -1,0 +1,113 @@
+"""Pages for people: one HTML file with its photos in it, which opens anywhere, also offline."""
+
+import re
+from base64 import b64encode
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from chajong.environment import num_cores
+from chajong.files import replacing
+from chajong.photos.decode import Unreadable, decode
+from chajong.photos.reading import read_file
+from chajong.progress import Progress
+
+_THUMB_PX = (272, 204)
+_QUALITY = 72
+
+
+def render_page(template: str, out: Path, **values: Any) -> Path:
+    """Write a page.
+
+    Args:
+        template: Its name among the templates of this package.
+        out: The file to make or replace.
+        **values: What the template shows; texts are escaped there.
+
+    Returns:
+        The same path.
+
+    Raises:
+        ResourceError: If it cannot be written.
+    """  # noqa: DOC502 raised by `replacing`
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("chajong.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(counted=counted, breakable=_breakable)
+    text = environment.get_template(template).render(values)
+    with replacing(out) as temporary:
+        # A name that is no text, as Linux allows, must not cost the page.
+        temporary.write_bytes(text.encode("utf-8", "replace"))
+    return out
+
+
+def counted(num: int, unit: str = "photo") -> str:
+    """Say a number of things.
+
+    Args:
+        num: How many, 0 or more.
+        unit: What is counted, in the singular.
+
+    Returns:
+        Such as `1 photo` or `1,200 photos`.
+    """
+    plural = f"{unit}es" if unit.endswith("s") else f"{unit}s"
+    return f"{num:,} {unit if num == 1 else plural}"
+
+
+def thumbnails(paths: Iterable[Path]) -> dict[Path, str]:
+    """Make small JPEGs to be put into a page.
+
+    Args:
+        paths: Files of photos; repeated ones count once.
+
+    Returns:
+        A data URI for each photo that can be read.
+    """
+    different = sorted(set(paths))
+    found: dict[Path, str] = {}
+    with (
+        Progress("making thumbnails", len(different)) as progress,
+        ThreadPoolExecutor(num_cores()) as threads,
+    ):
+        for path, uri in zip(different, threads.map(_thumbnail, different), strict=True):
+            if uri is not None:
+                found[path] = uri
+            progress.advance()
+    return found
+
+
+def _breakable(text: str) -> str:
+    # Names of classes and files are long words; they may be broken where they have joints.
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"(?<=[_/])(?=[^_/])", "<wbr>", str(escape(text))))
+
+
+def _thumbnail(path: Path) -> str | None:
+    try:
+        pixels = decode(read_file(path), at_least_px=max(_THUMB_PX)).pixels
+    except Unreadable:
+        return None
+    return _as_uri(pixels)
+
+
+def _as_uri(pixels: NDArray[np.uint8]) -> str:
+    photo = Image.fromarray(pixels)
+    if photo.width > _THUMB_PX[0] or photo.height > _THUMB_PX[1]:  # tiny photos stay tiny
+        photo = ImageOps.contain(photo, _THUMB_PX)
+    buffer = BytesIO()
+    photo.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode('ascii')}"
