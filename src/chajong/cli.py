@@ -10,6 +10,7 @@ from rich.table import Table
 
 from chajong.errors import ChajongError
 from chajong.progress import Interrupted, say
+from chajong.reporting.cli import review
 
 app = typer.Typer(
     help="Tells the exact model of a car from a photo, with a probability one can trust.",
@@ -232,6 +233,9 @@ def suspects(
         )
     print(f"{found.table.height:,} suspects, about {found.num_expected:,} wrong labels expected")
     print(f"{path}; next: chajong review {run}")
+
+
+app.command()(review)
 
 
 @app.command()
