@@ -39,9 +39,10 @@ ADVICE = (
         "look",
         "A train photo has a copy among the test photos, or the other way round.",
         "Such test photos are answered by heart: a score on them says little about new photos.",
-        "If the test set is yours, take the copies out of it, or out of train. If it is a"
-        " competition's, leave them; do not expect the same score on other photos, and mind the"
-        " rules before using what the copies tell.",
+        "Look first: below a score of 1 photos are only alike. If the test set is yours,"
+        " take the copies out of it, or out of train. If it is a competition's, leave them; do"
+        " not expect the same score on other photos, and mind the rules before using what the"
+        " copies tell.",
         high_is_worse=True,
         side_by_side=True,
     ),
@@ -51,8 +52,9 @@ ADVICE = (
         "act",
         "The same picture lies in two classes.",
         "One of the labels is wrong, and training pulls both ways.",
-        "Decide which label is right; relabel or exclude the other with a correction. If both"
-        " classes are the same car, give them one name.",
+        "Look first: below a score of 1 photos are only alike. Decide which label is right;"
+        " relabel or exclude the other with a correction. If both classes are the same car, give"
+        " them one name.",
         high_is_worse=True,
         side_by_side=True,
     ),
@@ -164,7 +166,7 @@ ADVICE = (
         "The photo has no colour.",
         "Few do; a model may take colour for granted.",
         "Usually nothing. If many test photos are grey, train with changes of colour"
-        " (`color_jitter` in the recipe).",
+        " (color_jitter in the recipe).",
     ),
     Advice(
         "odd_aspect",
