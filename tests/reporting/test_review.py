@@ -375,6 +375,10 @@ def test_deciding_by_keyboard(run: Run, tmp_path: Path, browser: "Browser") -> N
             page.get_by_text(f"0 of {NUM} decided").wait_for()
             assert page.evaluate("location.search") == "", "the token leaves the address"
             suggested = page.locator("#suggested").text_content()
+            page.keyboard.press("z")
+            page.keyboard.press("k")  # goes back, and decides nothing
+            assert page.locator("dialog[open]").count() == 0
+            assert decided() == []
             press(page, "k", "saved")
             press(page, "ㄱ", "saved", code="KeyR")  # as a Korean keyboard types it
             assert [action for action, _ in decided()] == ["keep", "relabel"]

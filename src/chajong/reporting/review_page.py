@@ -118,6 +118,8 @@ def make_app(review: Review, token: str, port: int) -> "Starlette":
     from starlette.routing import Route
 
     cookie = f"chajong_review_{port}"
+    # Part of the photos' addresses: a browser must not show another run's photo from its cache.
+    session = secrets.token_hex(4)
 
     async def guard(
         request: "Request", proceed: Callable[["Request"], Awaitable["Response"]]
@@ -138,7 +140,7 @@ def make_app(review: Review, token: str, port: int) -> "Starlette":
         return response
 
     def state(_: "Request") -> Response:
-        return JSONResponse(review.state())
+        return JSONResponse(review.state() | {"session": session})
 
     def photo(request: "Request") -> Response:
         path = review.photos.get(request.query_params.get("id", ""))

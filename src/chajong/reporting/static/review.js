@@ -20,7 +20,7 @@ const TEXT = {
     about: "Each decision is written before the page says saved. Rows show photos that models took "
       + "for their class most surely without having learnt them.",
     keys: { K: "Keep the label", R: "Relabel to what is suggested", "/": "Relabel to another class",
-      X: "Exclude the photo", U: "Undo the last decision", "← J": "Previous", "→ L": "Next", "?": "These keys" },
+      X: "Exclude the photo", U: "Undo the last decision", Z: "See the photo larger", "← J": "Previous", "→ L": "Next", "?": "These keys" },
   },
   ko: {
     review: "검토", help: "단축키", previous: "이전 사진", next: "다음 사진",
@@ -41,7 +41,7 @@ const TEXT = {
     about: "결정은 파일에 기록된 뒤에만 저장됨으로 표시됩니다. 비교 사진은 그 사진을 학습하지 않은 "
       + "모델이 가장 확실하게 맞힌 사진입니다.",
     keys: { K: "라벨 유지", R: "추정 라벨로 변경", "/": "다른 클래스로 변경", X: "사진 제외",
-      U: "마지막 결정 되돌리기", "← J": "이전", "→ L": "다음", "?": "단축키 보기" },
+      U: "마지막 결정 되돌리기", Z: "사진 크게 보기", "← J": "이전", "→ L": "다음", "?": "단축키 보기" },
   },
 };
 
@@ -57,7 +57,7 @@ let said = "";       // the last status, a key of TEXT
 let active = -1;     // the option chosen in the list
 
 const suspect = () => all.suspects[at];
-const url = (id, size) => `/photo?${new URLSearchParams({ id, size })}`;
+const url = (id, size) => `/photo?${new URLSearchParams({ id, size, session: all.session })}`;
 const percent = (p) => {
   if (p < 0.0005) return "< 0.1 %";
   return `${(100 * p).toFixed(p < 0.0995 ? 1 : 0)} %`;
@@ -187,18 +187,30 @@ function badge(row) {
 }
 
 function fill(row, ids, alt) {
-  const images = ids.map((id) => {
+  const shown = ids.map((id) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "thumb";
+    button.title = id;
+    button.setAttribute("aria-label", alt());
+    button.addEventListener("click", () => enlarge(id, alt()));
     const image = document.createElement("img");
     image.src = url(id, "small");
-    image.alt = alt();
-    image.title = id;
-    return image;
+    image.alt = "";
+    button.append(image);
+    return button;
   });
-  if (images.length === 0) {
-    images.push(document.createElement("p"));
-    images[0].textContent = t.no_sure;
+  if (shown.length === 0) {
+    shown.push(document.createElement("p"));
+    shown[0].textContent = t.no_sure;
   }
-  row.replaceChildren(...images);
+  row.replaceChildren(...shown);
+}
+
+function enlarge(id, alt) {
+  $("enlarged").src = url(id, "large");
+  $("enlarged").alt = alt;
+  $("zoom").showModal();
 }
 
 function picture(row) {
@@ -275,7 +287,7 @@ function filter() {
   $("options").replaceChildren(...names.map((name, place) => {
     const option = document.createElement("li");
     option.id = `option_${place}`;
-    option.role = "option";
+    option.setAttribute("role", "option");
     option.textContent = name;
     return option;
   }));
@@ -319,14 +331,21 @@ $("options").addEventListener("click", (event) => choose(event.target.closest("[
 const DO = {
   k: () => decide("keep"), r: () => decide("relabel", suspect().suggested), "/": openList,
   x: () => decide("exclude"), u: undo, j: () => move(-1), l: () => move(1),
+  z: () => isOver || enlarge(suspect().id, t.suspect_photo(suspect().label)),
   arrowleft: () => move(-1), arrowright: () => move(1), "?": () => $("keys").showModal(),
 };
 const BUTTONS = {
   keep: "k", relabel: "r", other: "/", exclude: "x", undo: "u", previous: "j", next: "l", help: "?",
+  photo: "z",
 };
 
 document.addEventListener("keydown", (event) => {
   if (all === null || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if ($("zoom").open) {  // any key goes back
+    if (event.key !== "Escape") event.preventDefault();
+    $("zoom").close();
+    return;
+  }
   if (document.querySelector("dialog[open]")) return;
   let key = event.key.toLowerCase();
   // With a Korean keyboard the K key gives ㅏ.
@@ -340,6 +359,7 @@ document.addEventListener("keydown", (event) => {
 });
 for (const [id, key] of Object.entries(BUTTONS)) $(id).addEventListener("click", () => DO[key]());
 for (const name of ["list", "keys"]) $(`close_${name}`).addEventListener("click", () => $(name).close());
+$("zoom").addEventListener("click", () => $("zoom").close());
 $("look_again").addEventListener("click", () => { isOver = false; show(0); });
 $("photo").addEventListener("load", () => { $("photo").className = ""; });
 $("photo").addEventListener("error", unseen);
