@@ -252,7 +252,7 @@ def test_a_killed_server_loses_no_decision_that_it_answered(run: Run, tmp_path: 
     path = tmp_path / "corrections.csv"
     answered: list[str] = []
     actions: dict[str, tuple[str, str | None]] = {}
-    for enough in (9, 31):
+    for enough in (9, 25):
         with serving(run, path) as server:
             state = json.loads(server.ask("/state")[1])
             todo = [r for r in state["suspects"] if r["id"] not in state["decisions"]]

@@ -232,6 +232,9 @@ def _listening(port: int) -> Iterator[socket.socket]:
             "with --port, or leave it out for a free one."
         ) from error
     with listener:
+        # asyncio sees to this only for sockets that were made by the name of TCP; without it each
+        # answer takes 40 ms more.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield listener
 
 
