@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from chajong.cli_oof import blend, suspects
 from chajong.errors import ChajongError
 from chajong.progress import Interrupted, say
 from chajong.reporting.cli import review
@@ -209,58 +210,9 @@ def runs(
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
-@app.command()
-def suspects(
-    run: Annotated[Path, typer.Argument(help="The run's folder, all folds trained.")],
-    out: Annotated[Path | None, typer.Option(help="The CSV to write.")] = None,
-    top: Annotated[int, typer.Option(min=0, help="How many to print.")] = 20,
-) -> None:
-    """List photos whose label is probably wrong, the worst first."""
-    from chajong.predictions import Predictions
-    from chajong.run import Run
-    from chajong.suspects import find_suspects
-
-    opened = Run.load(run)
-    table = Predictions.load(opened.predictions_path)
-    found = find_suspects(table, opened.labels, opened.manifest())
-    path = out or run / "suspects.csv"
-    found.save(path)
-    for row in found.table.head(top).iter_rows(named=True):
-        twin = f"  a duplicate is {row['duplicate_says']}" if row["duplicate_says"] else ""
-        print(
-            f"{row['score']:.3f}  {row['id']}  {row['label']} {row['p_given']:.3f}"
-            f" -> {row['suggested']} {row['p_suggested']:.3f}{twin}"
-        )
-    print(f"{found.table.height:,} suspects, about {found.num_expected:,} wrong labels expected")
-    print(f"{path}; next: chajong review {run}")
-
-
+app.command()(suspects)
 app.command()(review)
-
-
-@app.command()
-def blend(
-    runs: Annotated[list[Path], typer.Argument(help="The runs' folders, all folds trained.")],
-    out: Annotated[Path, typer.Option(help="The blend's folder.")] = Path("blend"),
-    budget: Annotated[int, typer.Option(min=1, help="Most views of a photo for each run.")] = 4,
-) -> None:
-    """Learn from out-of-fold predictions which runs and views to believe, and how much."""
-    from chajong.blending.make import alone, make_blend
-    from chajong.run import Run
-    from chajong.training.look_again import look_again
-    from chajong.training.views import VIEWS
-
-    opened = [Run.load(folder) for folder in runs]
-    tables = [look_again(run, tuple(VIEWS)) for run in opened]
-    for place, view, loss in alone(tables, opened[0].labels):
-        print(f"{runs[place]}  {view:<12} alone {loss:.4f}")
-    made, nested = make_blend(opened, tables, budget, out)
-    for line in made.lines():
-        print(line)
-    print("out of fold, nested: no photo was scored by a fit that knew its answer")
-    for line in nested.lines():
-        print(line)
-    print(f"{out / 'blend.json'}; next: chajong predict {out} PHOTOS")
+app.command()(blend)
 
 
 @app.command()
@@ -283,6 +235,24 @@ def predict(
     predictions.save(path)
     bad = len(predictions.ids) - int(predictions.ok.sum())
     print(f"{path}: {len(predictions.ids):,} rows, {bad:,} without a prediction")
+
+
+@app.command()
+def expect(
+    runs: Annotated[list[Path], typer.Argument(help="The runs' folders, all folds trained.")],
+    test: Annotated[Path, typer.Option(help="The photos without answers.")],
+    out: Annotated[Path | None, typer.Option(help="The JSON file to write.")] = None,
+    cache: CacheOption = None,
+) -> None:
+    """Say what the log loss on photos without answers will be, with a 90 % interval."""
+    from chajong.run import Run
+    from chajong.training.expect import expect as foresee
+
+    said = foresee([Run.load(folder) for folder in runs], test, cache_folder=cache)
+    for line in said.lines():
+        print(line)
+    if out is not None:
+        said.save(out)
 
 
 @app.command()

@@ -31,6 +31,9 @@ COLUMNS = pl.Schema(
     }
 )
 
+# Of the ranking. Models that learnt wrong labels are too sure; benchmarks/label_suspects.py.
+_TEMPERATURE = 1.5
+
 
 @dataclass(frozen=True)
 class Suspects:
@@ -41,7 +44,8 @@ class Suspects:
             `suggested` (the class it probably is), `score` (0 to 1, the worst first), `p_given`
             and `p_suggested` (out-of-fold probabilities), `duplicate_says` (the label of a
             near-duplicate that has another one, or null).
-        num_expected: How many labels are wrong, as the confident joint estimates it.
+        num_expected: How many labels are wrong, as the confident joint counts them; where the
+            models are weak it counts far too many.
     """
 
     table: pl.DataFrame
@@ -88,7 +92,7 @@ def find_suspects(
     p_given, p_other = probs[rows, own], probs[rows, other]
     says = _duplicates(predictions.ids, manifest, labels) if manifest is not None else {}
     suggested = [labels.names[kept[column]] for column in other]
-    score = _scores(p_given, p_other)
+    score = 1 - _softened(predictions, place, len(kept))[rows, own]
     for row, id_ in enumerate(predictions.ids):
         if (said := says.get(id_)) is not None:
             # Two labels for one picture: one of them is wrong, whatever the models think.
@@ -126,8 +130,11 @@ def _other(probs: NDArray[np.float64], own: NDArray[np.intp]) -> NDArray[np.intp
     return np.asarray(rest.argmax(axis=1), np.intp)
 
 
-def _scores(p_given: NDArray[np.float64], p_other: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 1 - p_given * (1 - p_other)
+def _softened(predictions: Predictions, place: NDArray[np.intp], num: int) -> NDArray[np.float64]:
+    # The geometric mean of the views, less sure than the models are.
+    logits = predictions.log_probs.astype(np.float64).mean(axis=1) / _TEMPERATURE
+    probs = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return _merged(probs / probs.sum(axis=1, keepdims=True), place, num)
 
 
 def _num_expected(probs: NDArray[np.float64], own: NDArray[np.intp]) -> int:
