@@ -28,7 +28,8 @@ def suspects(
             f" -> {row['suggested']} {row['p_suggested']:.3f}{twin}"
         )
     print(
-        f"{found.table.height:,} suspects; the confident joint, which weak models raise, counts {found.num_expected:,}"
+        f"{found.table.height:,} suspects; the confident joint, which weak models raise,"
+        f" counts {found.num_expected:,}"
     )
     print(f"{path}; next: chajong review {run}")
 

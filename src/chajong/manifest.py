@@ -50,8 +50,9 @@ class Manifest:
         labels: The classes, of which every train photo has one.
         root: The absolute folder that paths count from.
         table: A row a photo: `id`, `path` (from the root, or absolute where it lies elsewhere; as
-            on disk), `part` (`train`, `test`, or `excluded` by a correction), `label` (null for test photos), `fold` and
-            `user_group` (null where the user gave none), `size_bytes`, `sha256`, `phash`,
+            on disk), `part` (`train`, `test`, or `excluded` by a correction), `label` (null for
+            test photos), `fold` and `user_group` (null where the user gave none), `size_bytes`,
+            `sha256`, `phash`,
             `width_px`, `height_px` (upright), `format`, `readable`, `reason` (why not readable),
             `group` (photos that must share a fold have the same).
         issues: A row an issue of a photo: `id`, `issue`, `score`, `detail`.
