@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.routing import Route
 
 _STATIC = Path(__file__).with_name("static")
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
@@ -111,15 +112,11 @@ def make_app(review: Review, token: str, port: int) -> "Starlette":
         The application.
     """
     from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
     from starlette.middleware import Middleware
     from starlette.middleware.base import BaseHTTPMiddleware
     from starlette.responses import JSONResponse, Response
-    from starlette.routing import Route
 
     cookie = f"chajong_review_{port}"
-    # Part of the photos' addresses: a browser must not show another run's photo from its cache.
-    session = secrets.token_hex(4)
 
     async def guard(
         request: "Request", proceed: Callable[["Request"], Awaitable["Response"]]
@@ -130,6 +127,28 @@ def make_app(review: Review, token: str, port: int) -> "Starlette":
             response.headers[name] = value
         response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+    def refuse(_: "Request", error: Exception) -> Response:
+        code = 500 if isinstance(error, ResourceError) else 409
+        return JSONResponse({"error": str(error)}, code)
+
+    def misunderstand(_: "Request", error: Exception) -> Response:
+        return JSONResponse({"error": str(error)}, 422)
+
+    return Starlette(
+        routes=_routes(review, token, cookie),
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)],
+        exception_handlers={ChajongError: refuse, ValidationError: misunderstand},
+    )
+
+
+def _routes(review: Review, token: str, cookie: str) -> "list[Route]":
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import JSONResponse, Response
+    from starlette.routing import Route
+
+    # Part of the photos' addresses: a browser must not show another run's photo from its cache.
+    session = secrets.token_hex(4)
 
     def static(request: "Request") -> Response:
         name = request.url.path.strip("/") or "review.html"
@@ -161,25 +180,14 @@ def make_app(review: Review, token: str, port: int) -> "Starlette":
     def undo(_: "Request") -> Response:
         return JSONResponse(review.undo())
 
-    def refuse(_: "Request", error: Exception) -> Response:
-        code = 500 if isinstance(error, ResourceError) else 409
-        return JSONResponse({"error": str(error)}, code)
-
-    def misunderstand(_: "Request", error: Exception) -> Response:
-        return JSONResponse({"error": str(error)}, 422)
-
     pages = ("/", "/review.css", "/review.js")
-    return Starlette(
-        routes=[
-            *(Route(page, static) for page in pages),
-            Route("/state", state),
-            Route("/photo", photo),
-            Route("/decide", decide, methods=["POST"]),
-            Route("/undo", undo, methods=["POST"]),
-        ],
-        middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)],
-        exception_handlers={ChajongError: refuse, ValidationError: misunderstand},
-    )
+    return [
+        *(Route(page, static) for page in pages),
+        Route("/state", state),
+        Route("/photo", photo),
+        Route("/decide", decide, methods=["POST"]),
+        Route("/undo", undo, methods=["POST"]),
+    ]
 
 
 def _refusal(request: "Request", token: str, cookie: str) -> str | None:

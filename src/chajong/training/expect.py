@@ -1,0 +1,318 @@
+"""From finished runs and unlabelled photos to the evidence of how well they will be answered.
+
+Shapes: n held-out photos, m photos asked about, k models, c classes, d features.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from chajong.errors import DataError, RunError
+from chajong.evidence import Evidence, share_outside
+from chajong.expect import Expectation
+from chajong.expect import expect as conclude
+from chajong.photos.cache import build_cache, default_cache_folder
+from chajong.photos.layout import PhotoRef, find_unlabelled
+from chajong.photos.stream import read_photos
+from chajong.photos.tone import MEASURES, change_tone, fit_change, levels, measures
+from chajong.predictions import Predictions
+from chajong.progress import Progress
+from chajong.run import Run
+from chajong.training.allocator import keep_large_blocks
+from chajong.training.infer import Eye
+from chajong.training.predict import _open_eye as open_eye
+from chajong.training.train import evaluation_preprocess
+from chajong.training.weights import head_module
+from chajong.training.world import pick_device
+
+_BATCH = 64
+_PADDING = 128  # the grey around letterboxed photos, which no light changes
+_LEAST = -100.0  # instead of minus infinity; scoring clips long before
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+Curves = NDArray[np.float64]
+
+
+def expect(
+    runs: Sequence[Run],
+    photos: Path,
+    device: torch.device | None = None,
+    cache_folder: Path | None = None,
+    seed: int = 0,
+) -> Expectation:
+    """Say what the log loss of runs on unlabelled photos will be.
+
+    Args:
+        runs: At least one; the mean of their probabilities is what will be submitted.
+        photos: The unlabelled photos, as for `predict`.
+        device: Where to compute; a GPU where there is one, if none.
+        cache_folder: Where resized photos are kept; the user's cache if none.
+        seed: Seed of all draws.
+
+    Returns:
+        The expectation.
+
+    Raises:
+        RunError: If a run has no out-of-fold table, or the runs are not of the same photos.
+        DataError: If no photo can be read.
+    """  # noqa: DOC502 raised by `gather`
+    return conclude(gather(runs, photos, device, cache_folder, seed), seed)
+
+
+def gather(
+    runs: Sequence[Run],
+    photos: Path,
+    device: torch.device | None = None,
+    cache_folder: Path | None = None,
+    seed: int = 0,
+) -> Evidence:
+    """Let models look at the photos asked about, and at held-out photos made to look like them.
+
+    Args:
+        runs: At least one.
+        photos: The unlabelled photos.
+        device: Where to compute; a GPU where there is one, if none.
+        cache_folder: Where resized photos are kept; the user's cache if none.
+        seed: Seed of the draws.
+
+    Returns:
+        The evidence.
+
+    Raises:
+        RunError: If a run has no out-of-fold table, or the runs are not of the same photos.
+        DataError: If no photo can be read.
+    """  # noqa: DOC502 raised by what it calls
+    tables = _tables(runs)
+    keep_large_blocks()
+    refs = find_unlabelled(photos)
+    device = device or pick_device()
+    asked = [_look_at_files(run, refs, device) for run in runs]
+    held = _held_out(runs[0], tables)
+    stores = [_store(run, held, cache_folder) for run in runs]
+    before, shades = _measure(stores[0])
+    change = fit_change(shades, asked[0].levels, seed)
+    curves = change.draw(len(held.ids), seed)
+    shown = [
+        _look_at_held_out(run, table, held, store, curves, device)
+        for run, table, store in zip(runs, tables, stores, strict=True)
+    ]
+    labels = runs[0].labels
+    return Evidence(
+        plain=_mean([_plain(table, held.ids) for table in tables]),
+        shifted=_mean([look.log_probs for look in shown]),
+        truth=labels.indices(list(held.labels)),
+        groups=held.groups,
+        asked=_pooled([look.log_probs for look in asked]),
+        measures=before,
+        shifted_measures=shown[0].measures,
+        asked_measures=asked[0].measures,
+        canonical=labels.canonical,
+        outside=_outside(shown[0], asked[0], held.groups),
+        change=change,
+        num_unreadable=len(refs) - len(asked[0].measures),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    # Photos of which each run has a model that has not learned from them.
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    groups: NDArray[np.int64]
+    sha256s: tuple[str, ...]
+    files: Mapping[str, Path]  # of all photos learned from, by content: those of the run's cache
+
+
+@dataclass(frozen=True, eq=False)
+class _Store:
+    pixels: Pixels  # of all photos learned from
+    places: NDArray[np.intp]  # (n,) of those held out
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    log_probs: Floats  # (k, m, c)
+    features: tuple[Floats, ...]  # k of (m, d)
+    measures: Floats
+    levels: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    log_probs: Floats  # (n, c), each row by the model that has not learned from it
+    features: tuple[tuple[NDArray[np.intp], Floats], ...]  # k of rows and (rows, d)
+    measures: Floats
+
+
+def _tables(runs: Sequence[Run]) -> list[Predictions]:
+    if not runs:
+        raise RunError("There are no runs to judge: give at least one.")
+    for run in runs:
+        if not run.predictions_path.is_file():
+            raise RunError(
+                f"{run.folder} has no out-of-fold table ({run.status()}), and nothing else tells "
+                "how good it is on photos that it did not learn from. Train all its folds: the "
+                "command in its run.json, without --fold."
+            )
+        if run.record.data_fingerprint != runs[0].record.data_fingerprint:
+            raise RunError(
+                f"{run.folder} and {runs[0].folder} are trained on different photos or classes, "
+                "so their mean cannot be judged. Give runs of the same data."
+            )
+    return [Predictions.load(run.predictions_path) for run in runs]
+
+
+def _held_out(run: Run, tables: Sequence[Predictions]) -> _HeldOut:
+    shared = set.intersection(*(set(table.ids) for table in tables))
+    if not shared:
+        raise RunError("No photo is held out by every run. Train all folds of each run.")
+    manifest = run.manifest()
+    every = manifest.trainable()
+    paths = zip(every["sha256"], every["path"], strict=True)
+    rows = every.filter(every["id"].is_in(list(shared)))
+    return _HeldOut(
+        ids=tuple(rows["id"]),
+        labels=tuple(rows["label"]),
+        groups=rows["group"].to_numpy(),
+        sha256s=tuple(rows["sha256"]),
+        files={sha256: manifest.path_of(path) for sha256, path in paths},
+    )
+
+
+def _store(run: Run, held: _HeldOut, folder: Path | None) -> _Store:
+    folder = (folder or default_cache_folder()) / "photos"
+    cache = build_cache(held.files, evaluation_preprocess(run.recipe), folder)
+    return _Store(cache.pixels, np.array([cache.rows[sha256] for sha256 in held.sha256s]))
+
+
+def _measure(store: _Store) -> tuple[Floats, Floats]:
+    parts = []
+    with Progress("measuring photos", len(store.places)) as progress:
+        for chunk in _chunks(store.places):
+            parts.append((measures(store.pixels[chunk]), levels(store.pixels[chunk])))
+            progress.advance(len(chunk))
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def _look_at_files(run: Run, refs: Sequence[PhotoRef], device: torch.device) -> _Asked:
+    eyes = [open_eye(run, name, device) for name in run.done]
+    looks: list[list[tuple[Floats, Floats]]] = [[] for _ in eyes]
+    facts: list[tuple[Floats, Floats]] = []
+    with Progress(f"asking {len(eyes)} model(s)", len(refs)) as progress:
+        for num_read, pixels in _read(run, refs):
+            if len(pixels):
+                facts.append((measures(pixels), levels(pixels)))
+                for eye, look in zip(eyes, looks, strict=True):
+                    look.append(_see(eye, pixels, run.recipe.infer.views))
+            progress.advance(num_read)
+    if not facts:
+        raise DataError(f"None of the {len(refs):,} photos can be read. Look: chajong predict")
+    return _Asked(
+        log_probs=np.stack([np.concatenate([part[0] for part in look]) for look in looks]),
+        features=tuple(np.concatenate([part[1] for part in look]) for look in looks),
+        measures=np.concatenate([part[0] for part in facts]),
+        levels=np.concatenate([part[1] for part in facts]),
+    )
+
+
+def _look_at_held_out(
+    run: Run,
+    table: Predictions,
+    held: _HeldOut,
+    store: _Store,
+    curves: Curves,
+    device: torch.device,
+) -> _Shown:
+    fold_of = dict(zip(table.ids, table.folds or (), strict=True))
+    folds = np.array([fold_of[id_] for id_ in held.ids])
+    log_probs = np.zeros((len(held.ids), len(table.classes)), np.float32)
+    facts = np.zeros((len(held.ids), len(MEASURES)), np.float32)
+    features = []
+    with Progress("asking about held-out photos", len(held.ids)) as progress:
+        for name in run.done:
+            eye, parts = open_eye(run, name, device), []
+            rows = np.flatnonzero(folds == int(name))
+            for chunk in _chunks(rows):
+                pixels = _toned(run, store.pixels[store.places[chunk]], curves[chunk])
+                log_probs[chunk], seen = _see(eye, pixels, run.recipe.infer.views)
+                facts[chunk] = measures(pixels)
+                parts.append(seen)
+                progress.advance(len(chunk))
+            features.append((rows, np.concatenate(parts) if parts else facts[:0]))
+    return _Shown(log_probs, tuple(features), facts)
+
+
+def _toned(run: Run, pixels: Pixels, curves: Curves) -> Pixels:
+    toned = change_tone(pixels, curves)
+    if run.recipe.data.aspect != "letterbox":
+        return toned
+    return np.where((pixels == _PADDING).all(axis=3, keepdims=True), pixels, toned)
+
+
+def _see(eye: Eye, pixels: Pixels, views: Sequence[str]) -> tuple[Floats, Floats]:
+    # Log-probabilities (n, c) over all views, and what the last layer got in the first view.
+    seen: list[Tensor] = []
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0].float())
+
+    hook = head_module(eye.network).register_forward_pre_hook(keep)
+    try:
+        log_probs = eye.look(torch.from_numpy(pixels), views).astype(np.float64)
+    finally:
+        hook.remove()
+    mean = np.logaddexp.reduce(log_probs, axis=1) - np.log(len(views))
+    return mean.astype(np.float32), seen[0].flatten(1).cpu().numpy()
+
+
+def _read(run: Run, refs: Sequence[PhotoRef]) -> Iterator[tuple[int, Pixels]]:
+    # How many photos were read, and the pixels of those that could be.
+    pixels: list[Pixels] = []
+    num_read = 0
+    for place, read in enumerate(read_photos(refs, evaluation_preprocess(run.recipe)), start=1):
+        num_read += 1
+        if read.pixels is not None:
+            pixels.append(read.pixels)
+        if num_read == _BATCH or place == len(refs):
+            yield num_read, np.stack(pixels) if pixels else np.zeros((0, 1, 1, 3), np.uint8)
+            pixels, num_read = [], 0
+
+
+def _chunks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+    for start in range(0, len(rows), _BATCH):
+        yield rows[start : start + _BATCH]
+
+
+def _plain(table: Predictions, ids: Sequence[str]) -> Floats:
+    places = {id_: place for place, id_ in enumerate(table.ids)}
+    with np.errstate(divide="ignore"):
+        log_probs = np.log(table.probabilities()[[places[id_] for id_ in ids]])
+    return np.maximum(log_probs, _LEAST).astype(np.float32)
+
+
+def _mean(members: Sequence[Floats]) -> Floats:
+    # The logarithm of the mean probability.
+    total = np.logaddexp.reduce(np.stack(members).astype(np.float64), axis=0)
+    mean: Floats = (total - np.log(len(members))).astype(np.float32)
+    return mean
+
+
+def _pooled(members: Sequence[Floats]) -> Floats:
+    # A held-out photo has an answer of one model of each run. What is asked about has as many
+    # such means as the run with most models: its k-th model with the k-th of the others.
+    most = max(len(each) for each in members)
+    return np.stack([_mean([each[k % len(each)] for each in members]) for k in range(most)])
+
+
+def _outside(shown: _Shown, asked: _Asked, groups: NDArray[np.int64]) -> float:
+    pairs = zip(shown.features, asked.features, strict=True)
+    shares = [
+        share_outside(here, groups[rows], there) for (rows, here), there in pairs if len(rows)
+    ]
+    return float(np.mean(shares))

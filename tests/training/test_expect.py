@@ -1,0 +1,125 @@
+"""The way from runs and photos to an expectation, with real trainings."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from chajong.errors import DataError, RunError
+from chajong.photos.tone import AS_IT_IS, change_tone
+from chajong.predictions import Predictions
+from chajong.recipe import Data
+from chajong.run import Run
+from chajong.training.expect import expect, gather
+from chajong.training.predict import predict
+from chajong.training.train import Options, train
+from tests.training.processes import command
+from tests.training.tiny import CPU, make_recipe, write_photos
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("expect")
+
+
+@pytest.fixture(scope="module")
+def photos(folder: Path) -> Path:
+    """Photos of three classes, some of them copied."""
+    made = write_photos(folder / "photos", per_class=16)
+    for path in sorted(made.rglob("*.jpg"))[::5]:
+        with Image.open(path) as image:
+            image.save(path.with_name(f"copy-{path.name}"), quality=80)
+    return made
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path, photos: Path) -> Run:
+    made = train(photos, make_recipe(), Options(out=folder / "run", device=CPU))
+    assert made is not None
+    return made
+
+
+@pytest.fixture(scope="module")
+def dark(folder: Path) -> Path:
+    """Forty other photos in half the light, and a broken one."""
+    made = write_photos(folder / "dark", per_class=14)
+    curves = np.log(np.full((1, 2), (0.5, 1.0)))
+    for path in made.rglob("*.jpg"):
+        with Image.open(path) as image:
+            shown = change_tone(np.asarray(image)[None], curves)[0]
+        Image.fromarray(shown).save(path, quality=90)
+    (made / "blue" / "broken.jpg").write_bytes(b"no photo")
+    return made
+
+
+def test_held_out_photos_are_asked_of_the_model_that_has_not_seen_them(
+    run: Run, photos: Path
+) -> None:
+    found = gather([run], photos, CPU)  # the same light, so that they are asked as they are
+    table = Predictions.load(run.predictions_path)
+    assert found.change == AS_IT_IS
+    np.testing.assert_allclose(np.exp(found.shifted), table.probabilities(), atol=1e-5)
+    np.testing.assert_allclose(np.exp(found.plain), table.probabilities(), atol=1e-6)
+    assert [run.labels.names[place] for place in found.truth] == list(table.labels or ())
+    assert len(set(found.groups.tolist())) == 48 < len(found.groups)
+    np.testing.assert_array_equal(found.measures, found.shifted_measures)
+
+
+def test_held_out_photos_are_made_as_dark_as_those_asked_about(run: Run, dark: Path) -> None:
+    found = gather([run], dark, CPU)
+    here, shown, there = (
+        x.mean(axis=0)[0] for x in (found.measures, found.shifted_measures, found.asked_measures)
+    )
+    assert there < 0.6 * here
+    assert shown == pytest.approx(there, abs=0.02)
+    assert np.exp(found.change.exposure) == pytest.approx(0.5, abs=0.1)
+    assert not np.allclose(found.shifted, found.plain, atol=1e-2)
+    assert found.num_unreadable == 1
+    # The mean of the models is what `predict` says of the photos.
+    said = predict(run, dark, CPU)
+    mean = np.exp(found.asked).mean(axis=0)
+    np.testing.assert_allclose(mean, said.probabilities()[said.ok], atol=1e-5)
+
+
+def test_several_runs_are_judged_by_their_mean(folder: Path, run: Run, photos: Path) -> None:
+    recipe = make_recipe(train_seed=2, data=Data(size_px=40))
+    second = train(photos, recipe, Options(out=folder / "second", device=CPU))
+    assert second is not None
+    both, first, other = (gather(runs, photos, CPU) for runs in ([run, second], [run], [second]))
+    for name in ("plain", "shifted", "asked"):
+        mean = (np.exp(getattr(first, name)) + np.exp(getattr(other, name))) / 2
+        np.testing.assert_allclose(np.exp(getattr(both, name)), mean, atol=1e-5)
+
+
+def test_the_command_says_and_writes_it(run: Run, dark: Path, tmp_path: Path) -> None:
+    out = tmp_path / "said.json"
+    code, said = command(
+        ["expect", str(run.folder), "--test", str(dark), "--out", str(out)], tmp_path / "log"
+    )
+    assert code == 0, said
+    assert "90 % interval" in said
+    assert "1 photo(s) asked about cannot be read" in said
+    kept = json.loads(out.read_text())
+    assert f"{kept['value']:.4f}" in said
+    assert kept["num_photos"] == 42
+    assert kept["num_held_out"] == 48
+    assert kept["low"] < kept["value"] < kept["high"]
+
+
+def test_runs_that_tell_nothing_are_refused(run: Run, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="at least one"):
+        expect([], photos)
+    every = train(photos, make_recipe(), Options(out=tmp_path / "all", fold="all", device=CPU))
+    assert every is not None
+    with pytest.raises(RunError, match="no out-of-fold table"):
+        expect([every], photos)
+    record = run.record.model_copy(update={"data_fingerprint": "other"})
+    with pytest.raises(RunError, match="different photos"):
+        expect([run, replace(run, record=record)], photos)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "a.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="can be read"):
+        expect([run], tmp_path / "none")
