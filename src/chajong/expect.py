@@ -41,7 +41,7 @@ NUM_RESAMPLES = 60
 CAP_QUANTILE = 0.99
 """Weights above this quantile count as much as it."""
 
-_DOUBT = 0.25
+_DOUBT = 0.15
 _TOLD_APART, _FEW, _OUTSIDE, _HARDER = 0.95, 0.1, 0.05, 0.1  # from where on to warn
 _Z = 1.644854  # of a 90 % interval
 
@@ -133,7 +133,7 @@ def expect(evidence: Evidence, seed: int = 0, num_resamples: int = NUM_RESAMPLES
 
     The 90 % interval holds the chance in which photos were held out, weights fitted anew on every
     draw (bootstrap over groups); the chance in the answers to come; and doubt about what is
-    assumed: a quarter of what the change of light does and of the gain by the mean.
+    assumed: 15 % of what the change of light does and of the gain by the mean.
 
     Args:
         evidence: What is known.

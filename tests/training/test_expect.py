@@ -11,9 +11,9 @@ from PIL import Image
 from chajong.errors import DataError, RunError
 from chajong.photos.tone import AS_IT_IS, change_tone
 from chajong.predictions import Predictions
-from chajong.recipe import Data
+from chajong.recipe import Data, Infer
 from chajong.run import Run
-from chajong.training.expect import expect, gather
+from chajong.training.expect import expect, gather, toned
 from chajong.training.predict import predict
 from chajong.training.train import Options, train
 from tests.training.processes import command
@@ -85,13 +85,15 @@ def test_held_out_photos_are_made_as_dark_as_those_asked_about(run: Run, dark: P
 
 
 def test_several_runs_are_judged_by_their_mean(folder: Path, run: Run, photos: Path) -> None:
-    recipe = make_recipe(train_seed=2, data=Data(size_px=40))
+    recipe = make_recipe(train_seed=2, data=Data(size_px=40), infer=Infer(views=("plain", "flip")))
     second = train(photos, recipe, Options(out=folder / "second", device=CPU))
     assert second is not None
     both, first, other = (gather(runs, photos, CPU) for runs in ([run, second], [run], [second]))
     for name in ("plain", "shifted", "asked"):
         mean = (np.exp(getattr(first, name)) + np.exp(getattr(other, name))) / 2
         np.testing.assert_allclose(np.exp(getattr(both, name)), mean, atol=1e-5)
+    table = Predictions.load(second.predictions_path)
+    np.testing.assert_allclose(np.exp(other.shifted), table.probabilities(), atol=1e-5)
 
 
 def test_the_command_says_and_writes_it(run: Run, dark: Path, tmp_path: Path) -> None:
@@ -123,3 +125,14 @@ def test_runs_that_tell_nothing_are_refused(run: Run, photos: Path, tmp_path: Pa
     (tmp_path / "none" / "a.jpg").write_bytes(b"")
     with pytest.raises(DataError, match="can be read"):
         expect([run], tmp_path / "none")
+
+
+def test_the_padding_of_letterboxed_photos_keeps_its_grey(run: Run) -> None:
+    pixels = np.full((1, 4, 4, 3), 128, np.uint8)
+    pixels[0, 1:3] = 200
+    letterbox = run.recipe.model_copy(update={"data": Data(size_px=32, aspect="letterbox")})
+    half = np.log([[0.5, 1.0]])
+    found = toned(letterbox, pixels, half)
+    assert (found[0, [0, 3]] == 128).all()
+    assert (found[0, 1:3] == 100).all()
+    assert (toned(run.recipe, pixels, half)[0, 0] == 64).all()

@@ -22,6 +22,7 @@ from chajong.photos.stream import read_photos
 from chajong.photos.tone import MEASURES, change_tone, fit_change, levels, measures
 from chajong.predictions import Predictions
 from chajong.progress import Progress
+from chajong.recipe import Recipe
 from chajong.run import Run
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.infer import Eye
@@ -117,6 +118,23 @@ def gather(
         change=change,
         num_unreadable=len(refs) - len(asked[0].measures),
     )
+
+
+def toned(recipe: Recipe, pixels: Pixels, curves: Curves) -> Pixels:
+    """Change the light of preprocessed photos, but not the grey that they are padded with.
+
+    Args:
+        recipe: How they are preprocessed.
+        pixels: RGB `(n, s, s, 3)`.
+        curves: `(n, 2)` as `change_tone` takes them.
+
+    Returns:
+        Pixels of the same shape.
+    """
+    changed = change_tone(pixels, curves)
+    if recipe.data.aspect != "letterbox":
+        return changed
+    return np.where((pixels == _PADDING).all(axis=3, keepdims=True), pixels, changed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,20 +257,13 @@ def _look_at_held_out(
             eye, parts = open_eye(run, name, device), []
             rows = np.flatnonzero(folds == int(name))
             for chunk in _chunks(rows):
-                pixels = _toned(run, store.pixels[store.places[chunk]], curves[chunk])
+                pixels = toned(run.recipe, store.pixels[store.places[chunk]], curves[chunk])
                 log_probs[chunk], seen = _see(eye, pixels, run.recipe.infer.views)
                 facts[chunk] = measures(pixels)
                 parts.append(seen)
                 progress.advance(len(chunk))
             features.append((rows, np.concatenate(parts) if parts else facts[:0]))
     return _Shown(log_probs, tuple(features), facts)
-
-
-def _toned(run: Run, pixels: Pixels, curves: Curves) -> Pixels:
-    toned = change_tone(pixels, curves)
-    if run.recipe.data.aspect != "letterbox":
-        return toned
-    return np.where((pixels == _PADDING).all(axis=3, keepdims=True), pixels, toned)
 
 
 def _see(eye: Eye, pixels: Pixels, views: Sequence[str]) -> tuple[Floats, Floats]:
