@@ -136,7 +136,7 @@ def _demo() -> Recipe:
         mix=Mix(cutmix=1.0, p=0.2, until=0.9),
         optim=AdamW(lr=4e-3, weight_decay=0.05),
         schedule=OneCycle(),
-        train=Train(epochs=18, batch_size=32, keep="last"),
+        train=Train(epochs=15, batch_size=32, keep="last"),
         folds=Folds(num_folds=3),
         infer=Infer(temperature=0.5),
     )
