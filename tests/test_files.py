@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,6 +108,19 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     for writer in writers:
         writer.join()
     assert set(seen) <= set(texts)
+    assert names(tmp_path) == {"x"}
+
+
+def test_many_writers_of_one_file_do_not_take_each_other_for_dead(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+
+    def write(text: str) -> None:
+        for _ in range(150):
+            write_text(path, text)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(write, "abcdef")) == [None] * 6  # none failed
+    assert path.read_text() in set("abcdef")
     assert names(tmp_path) == {"x"}
 
 

@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
+from pydantic import TypeAdapter, ValidationError
 
-from chajong.errors import ResourceError
+from chajong.errors import ChajongError, ResourceError
+from chajong.progress import say
+
+T = TypeVar("T")
 
 _SAID = {
     errno.ENOSPC: "the disk is full: free some space, then run the same command again",
@@ -147,6 +151,61 @@ def write_table(path: Path, table: pl.DataFrame, metadata: dict[str, str] | None
         temporary.write_bytes(buffer.getbuffer())
 
 
+def read_json(path: Path, kind: type[T], refuse: type[ChajongError], advice: str) -> T:
+    """Read JSON and check it.
+
+    Args:
+        path: The file.
+        kind: What it must hold.
+        refuse: The error to raise where it does not.
+        advice: What to do then.
+
+    Returns:
+        The value.
+
+    Raises:
+        ChajongError: Of the class `refuse`, if the file cannot be read or holds anything else.
+    """  # noqa: DOC503 whose name is not known here
+    try:
+        return TypeAdapter(kind).validate_python(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, d['loc']))}: {d['msg']}" for d in error.errors())
+        cause: Exception = error
+    except (OSError, ValueError, RecursionError) as error:
+        said, cause = str(error), error
+    raise refuse(f"{path} is damaged: {said}. {advice}") from cause
+
+
+def read_memory(path: Path, columns: pl.Schema) -> pl.DataFrame:
+    """Read what `write_memory` kept; nothing is lost where that cannot be read.
+
+    Args:
+        path: The file.
+        columns: What it must hold.
+
+    Returns:
+        The table; empty if the file is missing, damaged or of another version.
+    """
+    with suppress(OSError, pl.exceptions.PolarsError):
+        if path.is_file() and (found := pl.read_parquet(path)).schema == columns:
+            return found
+    return pl.DataFrame(schema=columns)
+
+
+def write_memory(path: Path, table: pl.DataFrame, pity: str) -> None:
+    """Keep a table so that work need not be done again; say it where that is not possible.
+
+    Args:
+        path: The file.
+        table: What to keep.
+        pity: What it means if it cannot be kept.
+    """
+    try:
+        write_table(path, table)
+    except ResourceError as error:
+        say(f"{pity} {error}")
+
+
 def fingerprint(*parts: object) -> str:
     """Name a value by its content.
 
@@ -182,11 +241,28 @@ def locked(path: Path, *, wait: bool) -> Iterator[bool]:
 
 @contextmanager
 def _holding(path: Path, wait: bool) -> Iterator[bool]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    handle = _opened(path)
     try:
-        yield _lock(handle, wait)
+        held = _lock(handle, wait)
+        while held and not _is_at(path, handle):
+            # Another process took it for a leftover between our opening and our locking it.
+            os.close(handle)
+            handle = _opened(path)
+            held = _lock(handle, wait)
+        yield held
     finally:
         os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(handle: int, wait: bool) -> bool:
