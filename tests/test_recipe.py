@@ -6,26 +6,23 @@ from pydantic import ValidationError
 
 from chajong.recipe import (
     AdamW,
-    Augment,
-    Crop,
     CrossEntropy,
     Data,
     Ema,
-    Flip,
     Focal,
     Folds,
     Grow,
     Infer,
     Loss,
     Mix,
-    Part,
     Recipe,
-    Rotation,
     Schedule,
     Train,
     fingerprint_of,
 )
+from chajong.recipe_augment import Augment, Crop, Flip, Rotation
 from chajong.recipe_file import make_recipe, override_path
+from chajong.recipe_part import Part
 
 UNIONS = {"augment": Augment, "loss": Loss, "schedule": Schedule}
 

@@ -7,19 +7,8 @@ import pytest
 import yaml
 
 from chajong.errors import RecipeError
-from chajong.recipe import (
-    Augment,
-    Constant,
-    Crop,
-    CrossEntropy,
-    Ema,
-    Flip,
-    Focal,
-    Loss,
-    Recipe,
-    Schedule,
-    Train,
-)
+from chajong.recipe import Constant, CrossEntropy, Ema, Focal, Loss, Recipe, Schedule, Train
+from chajong.recipe_augment import Augment, Crop, Flip
 from chajong.recipe_file import (
     differences,
     make_recipe,

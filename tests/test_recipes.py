@@ -6,21 +6,15 @@ import pytest
 import yaml
 
 from chajong.errors import RecipeError
-from chajong.recipe import (
+from chajong.recipe import Constant, Cosine, CrossEntropy, Ema, Focal, Mix, Recipe
+from chajong.recipe_augment import (
     AutoContrast,
     ColorJitter,
-    Constant,
-    Cosine,
     Crop,
-    CrossEntropy,
-    Ema,
     Flip,
-    Focal,
     GaussianBlur,
-    Mix,
     RandAugment,
     RandomErasing,
-    Recipe,
     Rotation,
     TrivialAugment,
     VerticalFlip,

@@ -7,50 +7,27 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
 )
 
 from chajong.files import fingerprint
+from chajong.recipe_augment import Augment
+from chajong.recipe_part import (
+    Count,
+    Fraction,
+    NotNegative,
+    Part,
+    PartFraction,
+    Pixels,
+    Positive,
+    Real,
+    Share,
+    Text,
+    Whole,
+)
 
-
-def _not_a_flag(value: Any) -> Any:
-    # Python takes true for 1, which nobody means.
-    if isinstance(value, bool):
-        raise ValueError("must be a number")
-    return value
-
-
-def _unicode(text: str) -> str:
-    # YAML can spell half a character ("\ud800"), which no file can hold.
-    if text != text.encode(errors="replace").decode():
-        raise ValueError("must be Unicode text")
-    return text
-
-
-def _ascending(numbers: tuple[float, float]) -> tuple[float, float]:
-    if numbers[0] > numbers[1]:
-        raise ValueError("must be the smaller number, then the larger one")
-    return numbers
-
-
-Whole = Annotated[int, BeforeValidator(_not_a_flag)]
-Real = Annotated[float, BeforeValidator(_not_a_flag)]
-Count = Annotated[Whole, Field(ge=0)]
-Fraction = Annotated[Real, Field(ge=0, le=1)]
-PartFraction = Annotated[Real, Field(ge=0, lt=1)]
-Share = Annotated[Real, Field(gt=0, le=1)]
-Positive = Annotated[Real, Field(gt=0)]
-NotNegative = Annotated[Real, Field(ge=0)]
-Pixels = Annotated[Whole, Field(ge=8, le=1024)]
-Text = Annotated[str, AfterValidator(_unicode)]
-Shares = Annotated[tuple[Share, Share], AfterValidator(_ascending)]
-Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
 ViewName = Literal[
     "plain", "flip", "small", "large", "large_flip", "zoom", "zoom_flip", "wide", "left", "right",
     "letterbox", "square_crop", "tilt_left", "tilt_right", "blur", "brighter", "darker",
@@ -58,15 +35,6 @@ ViewName = Literal[
 
 SAID_OF_ITSELF = frozenset({"name", "about"})
 """The keys of a recipe that decide nothing."""
-
-
-class Part(BaseModel):
-    """A part of a recipe: frozen, and closed to keys that it does not know."""
-
-    # Defaults are checked too: 15 in a field of floats becomes 15.0, as it would from a file.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
-    )
 
 
 class Model(Part):
@@ -122,106 +90,6 @@ class Data(Part):
             if progress >= step.after:
                 size_px = step.size_px
         return size_px
-
-
-class Crop(Part):
-    """A random rectangle of the photo, resized to the training size."""
-
-    kind: Literal["crop"] = "crop"
-    scale: Shares = Field((0.8, 1), description="its share of the photo's area")
-    ratio: Range = Field((0.75, 4 / 3), description="its width over its height")
-
-
-class Flip(Part):
-    """Left and right change sides."""
-
-    kind: Literal["flip"] = "flip"
-    p: Fraction = 0.5
-
-
-class VerticalFlip(Part):
-    """Top and bottom change sides."""
-
-    kind: Literal["vertical_flip"] = "vertical_flip"
-    p: Fraction = 0.3
-
-
-class Rotation(Part):
-    """A turn by up to so many degrees, to either side."""
-
-    kind: Literal["rotation"] = "rotation"
-    degrees: Annotated[Real, Field(ge=0, le=180)] = 15
-
-
-class ColorJitter(Part):
-    """Brightness, contrast and saturation by a factor within 1 - x to 1 + x."""
-
-    kind: Literal["color_jitter"] = "color_jitter"
-    brightness: Fraction = 0.2
-    contrast: Fraction = 0.2
-    saturation: Fraction = 0.2
-    hue: Annotated[Real, Field(ge=0, le=0.5)] = Field(0.0, description="in turns of the wheel")
-
-
-class Light(Part):
-    """A level v in [0, 1] becomes factor * v ** gamma; halving is as likely as doubling."""
-
-    kind: Literal["light"] = "light"
-    factor: Range = Field((0.5, 1.2), description="of the exposure; below 1 is darker")
-    gamma: Range = Field((1.0, 1.0), description="above 1 deepens shadows")
-
-
-class TrivialAugment(Part):
-    """One random operation of random strength (Müller and Hutter, 2021)."""
-
-    kind: Literal["trivial_augment"] = "trivial_augment"
-
-
-class RandAugment(Part):
-    """Some random operations of one strength (Cubuk et al., 2020)."""
-
-    kind: Literal["rand_augment"] = "rand_augment"
-    num_ops: Annotated[Whole, Field(ge=1, le=10)] = 2
-    magnitude: Annotated[Whole, Field(ge=0, le=30)] = 9
-
-
-class AutoContrast(Part):
-    """The darkest value becomes black and the brightest white."""
-
-    kind: Literal["autocontrast"] = "autocontrast"
-    p: Fraction = 0.5
-
-
-class GaussianBlur(Part):
-    """A blur of random strength."""
-
-    kind: Literal["blur"] = "blur"
-    kernel_px: Literal[3, 5, 7] = 3
-    sigma: Range = (0.1, 2.0)
-
-
-class RandomErasing(Part):
-    """A rectangle becomes grey (Zhong et al., 2020)."""
-
-    kind: Literal["erasing"] = "erasing"
-    p: Fraction = 0.25
-    scale: Shares = Field((0.02, 0.33), description="its share of the photo's area")
-
-
-Augment = Annotated[
-    Crop
-    | Flip
-    | VerticalFlip
-    | Rotation
-    | ColorJitter
-    | Light
-    | TrivialAugment
-    | RandAugment
-    | AutoContrast
-    | GaussianBlur
-    | RandomErasing,
-    Field(discriminator="kind"),
-]
 
 
 class Mix(Part):

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from chajong.errors import RecipeError
-from chajong.recipe import SAID_OF_ITSELF, Part, Recipe
+from chajong.recipe import SAID_OF_ITSELF, Recipe
+from chajong.recipe_part import Part
 from chajong.wording import did_you_mean, listed
 
 

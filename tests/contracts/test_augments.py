@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as photo_functional
 
-from chajong.recipe import (
+from chajong.recipe_augment import (
     Augment,
     AutoContrast,
     ColorJitter,

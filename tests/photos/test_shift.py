@@ -14,7 +14,7 @@ from chajong.manifest import Manifest
 from chajong.metrics import Estimate
 from chajong.photos.measures import MEASURE_COLUMNS, MEASURES, Measures
 from chajong.photos.shift import MIN_PHOTOS, Shift, Telltale, as_set, find_shift
-from chajong.recipe import ColorJitter, Light
+from chajong.recipe_augment import ColorJitter, Light
 from chajong.recipes import load_recipe, named_recipe
 from tests.manifests import manifest_of, photo_rows
 

@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chajong.recipe import Crop, Data, Ema, Flip, Grow, Infer, Mix, Model
+from chajong.recipe import Data, Ema, Grow, Infer, Mix, Model
+from chajong.recipe_augment import Crop, Flip
 from chajong.training.loader import Examples
 from tests.training.tiny import (
     LAYER_NORM,

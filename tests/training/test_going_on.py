@@ -13,7 +13,8 @@ from torch import Tensor
 
 from chajong.errors import ResourceError, RunError, TrainingError
 from chajong.progress import Interrupted
-from chajong.recipe import Crop, Ema, Flip, Focal, Mix, Model, RandAugment
+from chajong.recipe import Ema, Focal, Mix, Model
+from chajong.recipe_augment import Crop, Flip, RandAugment
 from chajong.training.loader import Examples
 from tests.training.tiny import (
     LAYER_NORM,

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from chajong.errors import RunError, TrainingError
 from chajong.progress import Interrupted
-from chajong.recipe import ColorJitter, Crop, Ema, Flip, Mix, Model, RandAugment, Recipe
+from chajong.recipe import Ema, Mix, Model, Recipe
+from chajong.recipe_augment import ColorJitter, Crop, Flip, RandAugment
 from chajong.training.batch_norm import GlobalBatchNorm, synchronise_batch_norm
 from chajong.training.fit import Fit
 from chajong.training.world import World

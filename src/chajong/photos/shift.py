@@ -11,15 +11,15 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from chajong.errors import DataError
-from chajong.files import write_json
+from chajong.files import read_json, write_json
 from chajong.manifest import Manifest
 from chajong.metrics import Estimate
 from chajong.photos.measures import MEASURES, Measures
 from chajong.photos.two_sample import auc, likeness_to_test, principal
-from chajong.recipe import ColorJitter, Light, Recipe
+from chajong.recipe import Recipe
+from chajong.recipe_augment import ColorJitter, Light
 
 Verdict = Literal["none", "small", "medium", "large"]
 
@@ -193,20 +193,14 @@ class Shift:
             DataError: If there is none, or it is damaged.
         """
         path = folder / _FILE
-        try:
-            return TypeAdapter(cls).validate_json(path.read_bytes())
-        except OSError as error:
+        if not path.is_file():
             raise DataError(
-                f"There is no shift in {folder} ({error.strerror}); data without test photos have"
-                f" none. Look for one with: chajong audit DATA --out {folder}"
-            ) from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise DataError(
-                f"{path} is damaged: {where}: {first['msg']}. Make it again with: chajong audit"
-                f" DATA --out {folder}"
-            ) from error
+                f"There is no shift in {folder}; data without test photos have none. Look for one"
+                f" with: chajong audit DATA --out {folder}"
+            )
+        return read_json(
+            path, cls, DataError, f"Make it again with: chajong audit DATA --out {folder}"
+        )
 
 
 def find_shift(

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from chajong.recipe import (
+from chajong.recipe_augment import (
     Augment,
     AutoContrast,
     ColorJitter,
