@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
 
 from chajong.errors import RunError
-from chajong.files import fingerprint, write_json
+from chajong.files import fingerprint, read_json, write_json
 from chajong.labels import Labels
-from chajong.pooling import Floats, Pooling, Vector, merged, normalised, pool, spread
+from chajong.pooling import Fitted, Floats, Pooling, Vector, merged, spread
 
 _FORMAT = 1
 _FILE = "blend.json"
@@ -136,11 +135,8 @@ class Blend:
         voices = np.concatenate(said, axis=1)
         weights = np.concatenate([member.weights for member in self.members])
         canonical = self.labels.canonical
-        made = pool(merged(voices, canonical), weights, self.pooling)
-        made = normalised(made / np.float32(self.temperature))
-        if self.vector is not None:
-            made = self.vector(made)
-        return spread(made, voices, canonical)
+        fitted = Fitted(weights, self.pooling, self.temperature, self.vector)
+        return spread(fitted(merged(voices, canonical)), voices, canonical)
 
     def lines(self) -> Iterator[str]:
         """Explain the choice.
@@ -187,16 +183,9 @@ class Blend:
             RunError: If there is none, or it is damaged.
         """
         path = folder / _FILE
-        try:
-            text = path.read_bytes()
-        except OSError as error:
-            raise RunError(f"There is no blend in {folder} ({error.strerror}).") from error
-        try:
-            return TypeAdapter(cls).validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise RunError(f"{path} is damaged: {where}: {first['msg']}. Blend again.") from error
+        if not path.is_file():
+            raise RunError(f"There is no blend in {folder}. Make one with: chajong blend RUN...")
+        return read_json(path, cls, RunError, "Blend again.")
 
     @staticmethod
     def is_in(folder: Path) -> bool:

@@ -8,10 +8,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from chajong.cli_oof import blend, suspects
+from chajong.cli_oof import blend, expect, review, suspects
+from chajong.cli_options import CacheOption, CatalogueOption, Data, Layout, LayoutOption
 from chajong.errors import ChajongError
 from chajong.progress import Interrupted, say
-from chajong.reporting.cli import review
 
 app = typer.Typer(
     help="Tells the exact model of a car from a photo, with a probability one can trust.",
@@ -22,20 +22,6 @@ app = typer.Typer(
 )
 recipes_app = typer.Typer(help="List the named recipes, or show one.", rich_markup_mode=None)
 app.add_typer(recipes_app, name="recipes")
-
-Layout = Literal["dacon", "imagefolder", "csv", "metadata"]
-Data = Annotated[Path, typer.Argument(help="The photos: a DACON folder, class folders or a table.")]
-LayoutOption = Annotated[
-    Layout | None, typer.Option(help="How the photos lie; found by itself if not given.")
-]
-CacheOption = Annotated[
-    Path | None,
-    typer.Option("--cache", help="Folder for resized photos and what is known of them."),
-]
-CatalogueOption = Annotated[
-    Path | None,
-    typer.Option(help="A CSV that says which car each class is; the known one if not given."),
-]
 
 
 def main() -> None:
@@ -210,9 +196,8 @@ def runs(
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
-app.command()(suspects)
-app.command()(review)
-app.command()(blend)
+for command in (suspects, review, blend, expect):
+    app.command()(command)
 
 
 @app.command()
@@ -235,24 +220,6 @@ def predict(
     predictions.save(path)
     bad = len(predictions.ids) - int(predictions.ok.sum())
     print(f"{path}: {len(predictions.ids):,} rows, {bad:,} without a prediction")
-
-
-@app.command()
-def expect(
-    runs: Annotated[list[Path], typer.Argument(help="The runs' folders, all folds trained.")],
-    test: Annotated[Path, typer.Option(help="The photos without answers.")],
-    out: Annotated[Path | None, typer.Option(help="The JSON file to write.")] = None,
-    cache: CacheOption = None,
-) -> None:
-    """Say what the log loss on photos without answers will be, with a 90 % interval."""
-    from chajong.run import Run
-    from chajong.training.expect import expect as foresee
-
-    said = foresee([Run.load(folder) for folder in runs], test, cache_folder=cache)
-    for line in said.lines():
-        print(line)
-    if out is not None:
-        said.save(out)
 
 
 @app.command()

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from chajong.cli_options import CacheOption
+
 
 def suspects(
     run: Annotated[Path, typer.Argument(help="The run's folder, all folds trained.")],
@@ -34,6 +36,31 @@ def suspects(
     print(f"{path}; next: chajong review {run}")
 
 
+def review(
+    run: Annotated[Path, typer.Argument(help="The run's folder, all folds trained.")],
+    corrections: Annotated[
+        Path | None, typer.Option(help="The CSV of decisions; RUN/corrections.csv if not given.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="On this machine only; 0 for a free one.")
+    ] = 0,
+    who: Annotated[str | None, typer.Option(help="Who decides, for the record.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="How many suspects, worst first.")] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address only.")
+    ] = False,
+) -> None:
+    """Show label suspects in the browser one after another, and write what you decide."""
+    from chajong.reporting.review_page import review_labels
+    from chajong.run import Run
+
+    lines = review_labels(
+        Run.load(run), corrections, who=who, top=top, port=port, browser=not no_browser
+    )
+    for line in lines:
+        print(line, flush=True)
+
+
 def blend(
     runs: Annotated[list[Path], typer.Argument(help="The runs' folders, all folds trained.")],
     out: Annotated[Path, typer.Option(help="The blend's folder.")] = Path("blend"),
@@ -56,3 +83,20 @@ def blend(
     for line in nested.lines():
         print(line)
     print(f"{out / 'blend.json'}; next: chajong predict {out} PHOTOS")
+
+
+def expect(
+    runs: Annotated[list[Path], typer.Argument(help="The runs' folders, all folds trained.")],
+    test: Annotated[Path, typer.Option(help="The photos without answers.")],
+    out: Annotated[Path | None, typer.Option(help="The JSON file to write.")] = None,
+    cache: CacheOption = None,
+) -> None:
+    """Say what the log loss on photos without answers will be, with a 90 % interval."""
+    from chajong.run import Run
+    from chajong.training.expect import expect as foresee
+
+    said = foresee([Run.load(folder) for folder in runs], test, cache_folder=cache)
+    for line in said.lines():
+        print(line)
+    if out is not None:
+        said.save(out)

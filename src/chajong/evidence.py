@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from chajong.errors import PredictionsError
 from chajong.metrics import CLIP
 from chajong.photos.tone import AS_IT_IS, ToneChange
+from chajong.pooling import log_mean, merged
 
 Floats = NDArray[np.float64]
 
@@ -246,7 +247,7 @@ def foretell(evidence: Evidence) -> Laws:
         Mean losses at every heat.
     """
     asked = np.stack([_merged(each, evidence.canonical) for each in evidence.asked])
-    mean = _log_mean(asked)
+    mean = log_mean(asked)
     own = [foretold(each, -each[None])[0].mean(axis=0) for each in asked]
     loss, square = foretold(mean, np.stack([-mean, mean**2]))
     others, gain = np.mean([_gain(asked, place) for place in range(len(asked))], axis=0)
@@ -264,10 +265,10 @@ def _gain(asked: Floats, place: int) -> Floats:
     # (2, t) mean loss of the other models, and what their mean gains, by the answers of this one.
     # Of two models there is but one other, which has no mean: both, by the answers of their mean.
     are_enough = len(asked) > 2
-    law = asked[place] if are_enough else _log_mean(asked)
+    law = asked[place] if are_enough else log_mean(asked)
     judged = np.delete(asked, place, axis=0) if are_enough else asked
     single = judged.mean(axis=0)
-    found = foretold(law, np.stack([-single, _log_mean(judged) - single]))
+    found = foretold(law, np.stack([-single, log_mean(judged) - single]))
     means: Floats = found.mean(axis=1)
     return means
 
@@ -283,17 +284,8 @@ def _more(num_models: int) -> float:
 
 def _merged(log_probs: NDArray[np.float32], canonical: NDArray[np.intp]) -> Floats:
     # (n, distinct classes), clipped as scoring does.
-    kept, place = np.unique(canonical, return_inverse=True)
-    total = np.full((len(log_probs), len(kept)), -np.inf)
-    for column, target in enumerate(place):
-        total[:, target] = np.logaddexp(total[:, target], log_probs[:, column])
-    clipped: Floats = np.maximum(total, -_MOST_LOSS)
+    clipped: Floats = np.maximum(merged(log_probs.astype(np.float64), canonical), -_MOST_LOSS)
     return clipped
-
-
-def _log_mean(members: Floats) -> Floats:
-    mean: Floats = np.logaddexp.reduce(members, axis=0) - np.log(len(members))
-    return mean
 
 
 def _directions(features: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -282,16 +282,30 @@ def _check(probs: NDArray[np.float64], truth: NDArray[np.intp]) -> None:
         )
 
 
+def merged_probs(probs: NDArray[np.float64], canonical: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Add the probabilities of classes that count as one.
+
+    Args:
+        probs: (n, c).
+        canonical: (c,) the class that each class counts as.
+
+    Returns:
+        (n, g), a column for each class that others count as or that stands alone, in order.
+    """
+    kept, place = np.unique(canonical, return_inverse=True)
+    merged = probs[:, kept]
+    for column in np.flatnonzero(canonical != np.arange(len(canonical))):
+        merged[:, place[column]] += probs[:, column]
+    return merged
+
+
 def _merge(
     probs: NDArray[np.float64], truth: NDArray[np.intp], canonical: NDArray[np.intp] | None
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     if canonical is None:
         return probs.copy(), truth
-    kept, place = np.unique(canonical, return_inverse=True)
-    merged = probs[:, kept]
-    for column in np.flatnonzero(canonical != np.arange(len(canonical))):
-        merged[:, place[column]] += probs[:, column]
-    return merged, place[truth]
+    place = np.unique(canonical, return_inverse=True)[1]
+    return merged_probs(probs, canonical), place[truth]
 
 
 def _numbered(groups: ArrayLike, num_photos: int) -> NDArray[np.intp]:

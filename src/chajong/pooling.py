@@ -6,7 +6,7 @@ Shapes: n photos, k voices, c classes, g groups of equal classes.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ Pooling = Literal["log", "linear"]
 """The weighted geometric mean (Hinton 1999, "products of experts"), or the arithmetic one."""
 
 Floats = NDArray[np.float32]
+AnyFloat = TypeVar("AnyFloat", np.float32, np.float64)
 
 
 def pool(voices: Floats, weights: NDArray[np.float64], pooling: Pooling) -> Floats:
@@ -100,7 +101,52 @@ class Vector:
         return normalised(log_probs * scale + shift)
 
 
-def merged(voices: Floats, canonical: NDArray[np.intp]) -> Floats:
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Weights and calibration.
+
+    Attributes:
+        weights: (k,).
+        pooling: Which mean.
+        temperature: Divides the pooled logits.
+        vector: Scale and shift of each class, or none.
+    """
+
+    weights: NDArray[np.float64]
+    pooling: Pooling
+    temperature: float = 1.0
+    vector: Vector | None = None
+
+    def __call__(self, voices: Floats) -> Floats:
+        """Answer.
+
+        Args:
+            voices: (n, k, c).
+
+        Returns:
+            (n, c) log-probabilities.
+        """
+        made = pool(voices, self.weights, self.pooling)
+        made = normalised(made / np.float32(self.temperature))
+        return made if self.vector is None else self.vector(made)
+
+
+def log_mean(members: NDArray[np.floating], axis: int = 0) -> NDArray[np.float64]:
+    """Give the logarithm of the mean probability, without leaving log space.
+
+    Args:
+        members: Log-probabilities.
+        axis: Along which to take the mean.
+
+    Returns:
+        The same without that axis.
+    """
+    total = np.logaddexp.reduce(members.astype(np.float64), axis=axis)
+    mean: NDArray[np.float64] = total - np.log(members.shape[axis])
+    return mean
+
+
+def merged(voices: NDArray[AnyFloat], canonical: NDArray[np.intp]) -> NDArray[AnyFloat]:
     """Add the probabilities of equal classes.
 
     Args:

@@ -1,6 +1,5 @@
 """A run: the folder that holds everything about one training."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from chajong.errors import ChajongError, RecipeError, RunError
-from chajong.files import fingerprint, locked, write_json, write_text
+from chajong.files import fingerprint, locked, read_json, write_json, write_text
 from chajong.labels import Labels
 from chajong.manifest import Manifest
 from chajong.progress import duration, say
@@ -392,13 +391,4 @@ def _nearest(recipe: Recipe) -> Recipe:
 
 
 def _read(path: Path, kind: type[T]) -> T:
-    try:
-        return TypeAdapter(kind).validate_python(json.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, d['loc']))}: {d['msg']}" for d in error.errors())
-        cause: Exception = error
-    except (OSError, ValueError, RecursionError) as error:
-        said, cause = str(error), error
-    raise RunError(
-        f"{path} is damaged: {said}. Restore it, or train anew in another folder."
-    ) from cause
+    return read_json(path, kind, RunError, "Restore it, or train anew in another folder.")

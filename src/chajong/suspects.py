@@ -17,6 +17,7 @@ from chajong.errors import PredictionsError
 from chajong.files import replacing
 from chajong.labels import Labels
 from chajong.manifest import Manifest
+from chajong.metrics import merged_probs
 from chajong.predictions import Predictions
 
 COLUMNS = pl.Schema(
@@ -85,14 +86,14 @@ def find_suspects(
     truth = predictions.truth()
     given = labels.indices([truth[id_] for id_ in predictions.ids])
     kept, place = np.unique(labels.canonical, return_inverse=True)
-    probs = _merged(predictions.probabilities(), place, len(kept))
+    probs = merged_probs(predictions.probabilities(), labels.canonical)
     own = place[given]
     other = _other(probs, own)
     rows = np.arange(len(own))
     p_given, p_other = probs[rows, own], probs[rows, other]
     says = _duplicates(predictions.ids, manifest, labels) if manifest is not None else {}
     suggested = [labels.names[kept[column]] for column in other]
-    score = 1 - _softened(predictions, place, len(kept))[rows, own]
+    score = 1 - _softened(predictions, labels.canonical)[rows, own]
     for row, id_ in enumerate(predictions.ids):
         if (said := says.get(id_)) is not None:
             # Two labels for one picture: one of them is wrong, whatever the models think.
@@ -116,13 +117,6 @@ def find_suspects(
     return Suspects(ranked, _num_expected(probs, own))
 
 
-def _merged(probs: NDArray[np.float64], place: NDArray[np.intp], num: int) -> NDArray[np.float64]:
-    merged = np.zeros((len(probs), num))
-    for column, target in enumerate(place):
-        merged[:, target] += probs[:, column]
-    return merged
-
-
 def _other(probs: NDArray[np.float64], own: NDArray[np.intp]) -> NDArray[np.intp]:
     # The likeliest class that is not the given one.
     rest = probs.copy()
@@ -130,11 +124,11 @@ def _other(probs: NDArray[np.float64], own: NDArray[np.intp]) -> NDArray[np.intp
     return np.asarray(rest.argmax(axis=1), np.intp)
 
 
-def _softened(predictions: Predictions, place: NDArray[np.intp], num: int) -> NDArray[np.float64]:
+def _softened(predictions: Predictions, canonical: NDArray[np.intp]) -> NDArray[np.float64]:
     # The geometric mean of the views, less sure than the models are.
     logits = predictions.log_probs.astype(np.float64).mean(axis=1) / _TEMPERATURE
     probs = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return _merged(probs / probs.sum(axis=1, keepdims=True), place, num)
+    return merged_probs(probs / probs.sum(axis=1, keepdims=True), canonical)
 
 
 def _num_expected(probs: NDArray[np.float64], own: NDArray[np.intp]) -> int:

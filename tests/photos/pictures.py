@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageEnhance
 
 
 def scene(seed: int, size_px: tuple[int, int] = (240, 160)) -> Image.Image:
@@ -34,3 +34,8 @@ def put(path: Path, content: bytes | Image.Image) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content if isinstance(content, bytes) else encoded(content))
     return path
+
+
+def lit(image: Image.Image, factor: float) -> bytes:
+    """A picture file of other light."""
+    return encoded(ImageEnhance.Brightness(image).enhance(factor))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from chajong.blend import Blend, Candidate, Member
-from chajong.blending.fit import losses, standard_error
+from chajong.blending.fit import Places, losses, standard_error
 from chajong.blending.methods import Table
 from chajong.blending.nested import Comparison, compare
 from chajong.errors import RunError
@@ -100,16 +100,20 @@ def _data(
 ) -> Table:
     manifest = runs[0].manifest().table
     group_of = dict(zip(manifest["id"], manifest["group"], strict=True))
-    first = tables[0]
-    truth = labels.canonical[labels.indices([first.truth()[id_] for id_ in first.ids])]
     return Table(
         voices=merged(voices, labels.canonical),
-        truth=np.searchsorted(np.unique(labels.canonical), truth),
-        groups=np.unique([group_of[id_] for id_ in first.ids], return_inverse=True)[1],
+        truth=_columns(tables[0], labels),
+        groups=np.unique([group_of[id_] for id_ in tables[0].ids], return_inverse=True)[1],
         members=np.repeat(np.arange(len(tables)), [len(table.views) for table in tables]),
         views=tuple(view for table in tables for view in table.views),
         budget=budget,
     )
+
+
+def _columns(table: Predictions, labels: Labels) -> Places:
+    # (n,) where the true class of each photo is once equal classes are merged.
+    truth = labels.indices([table.truth()[id_] for id_ in table.ids])
+    return np.searchsorted(np.unique(labels.canonical), labels.canonical[truth])
 
 
 def _members(runs: Sequence[Run], data: Table, found: Comparison) -> tuple[Member, ...]:
@@ -156,8 +160,7 @@ def alone(tables: Sequence[Predictions], labels: Labels) -> list[tuple[int, str,
     """
     rows = []
     for place, table in enumerate(tables):
-        truth = labels.canonical[labels.indices([table.truth()[id_] for id_ in table.ids])]
-        columns = np.searchsorted(np.unique(labels.canonical), truth)
+        columns = _columns(table, labels)
         said = merged(table.log_probs, labels.canonical)
         for v, view in enumerate(table.views):
             rows.append((place, view, float(losses(said[:, v], columns).mean())))

@@ -20,7 +20,7 @@ from chajong.blending.fit import (
     prune,
     select,
 )
-from chajong.pooling import Floats, Pooling, Vector, normalised, pool
+from chajong.pooling import Fitted, Floats, Pooling, pool
 
 _USUAL = ("plain", "flip")
 
@@ -84,36 +84,6 @@ class Table:
     def parts(self) -> tuple[Floats, Places, Places, int]:
         """Voices, truth, members and budget."""
         return self.voices, self.truth, self.members, self.budget
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """Weights and calibration, found on some photos.
-
-    Attributes:
-        weights: (k,).
-        pooling: Which mean.
-        temperature: Divides the pooled logits.
-        vector: Scale and shift of each class, or none.
-    """
-
-    weights: Weights
-    pooling: Pooling
-    temperature: float = 1.0
-    vector: Vector | None = None
-
-    def __call__(self, voices: Floats) -> Floats:
-        """Answer.
-
-        Args:
-            voices: (n, k, c).
-
-        Returns:
-            (n, c) log-probabilities.
-        """
-        made = pool(voices, self.weights, self.pooling)
-        made = normalised(made / np.float32(self.temperature))
-        return made if self.vector is None else self.vector(made)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.blending.fit import Places, losses, standard_error
-from chajong.blending.methods import METHODS, Fitted, Method, Table
-from chajong.pooling import Floats
+from chajong.blending.methods import METHODS, Method, Table
+from chajong.pooling import Fitted, Floats
 from chajong.progress import Progress
 
 _NUM_FOLDS = 5

@@ -4,10 +4,8 @@ Shapes: n photos.
 """
 
 import hashlib
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chajong.environment import num_cores
-from chajong.errors import ResourceError
-from chajong.files import write_table
+from chajong.files import read_memory, write_memory
 from chajong.photos.decode import Photo, Unreadable, decode
 from chajong.photos.duplicates import THUMB_PX
 from chajong.photos.reading import read_file
@@ -133,24 +130,15 @@ def _stamp(path: Path) -> tuple[str, int, int] | None:
 
 
 def _remembered(memory: Path) -> dict[tuple[str, int, int], _Row]:
-    table = pl.DataFrame(schema=_COLUMNS)
-    if memory.is_file():
-        # A memory that is damaged or of another version is no loss: photos are read again.
-        with suppress(OSError, pl.exceptions.PolarsError):
-            found = pl.read_parquet(memory)
-            if found.schema == _COLUMNS:
-                table = found
     return {
         (row["path"], row["size_bytes"], row["mtime_ns"]): row
-        for row in table.iter_rows(named=True)
+        for row in read_memory(memory, _COLUMNS).iter_rows(named=True)
     }
 
 
 def _remember(memory: Path, table: pl.DataFrame) -> None:
-    try:  # what could not even be read may well be there next time
-        write_table(memory, table.filter(pl.col("sha256").is_not_null()))
-    except ResourceError as error:  # a pity, but no reason to lose the scan
-        print(f"The next scan has to read all photos again. {error}", file=sys.stderr)
+    kept = table.filter(pl.col("sha256").is_not_null())  # others may well be there next time
+    write_memory(memory, kept, "The next scan has to read all photos again.")
 
 
 def _measure(paths: Sequence[Path]) -> list[_Row]:

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,39 @@ def read_photo(ref: PhotoRef, preprocess: Preprocess) -> Read:
         return Read(ref, "ok", preprocess(read_file(ref.path)))
     except Unreadable as error:
         return Read(ref, f"unreadable: {error.reason}", None)
+
+
+def read_batches(
+    refs: Sequence[PhotoRef], preprocess: Preprocess, size: int
+) -> Iterator[list[Read]]:
+    """Read photos in parallel, in batches.
+
+    Args:
+        refs: Which photos.
+        preprocess: How.
+        size: Photos of a batch; the last may be smaller.
+
+    Yields:
+        Lists of results, in the order asked for.
+    """
+    reads = read_photos(refs, preprocess)
+    while batch := list(islice(reads, size)):
+        yield batch
+
+
+def good_pixels(batch: Sequence[Read]) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
+    """Stack the photos of a batch that could be read.
+
+    Args:
+        batch: The results.
+
+    Returns:
+        Their places in the batch, and uint8 `(n, s, s, 3)`; both empty if there are none.
+    """
+    places = [place for place, read in enumerate(batch) if read.pixels is not None]
+    pixels = [read.pixels for read in batch if read.pixels is not None]
+    stacked = np.stack(pixels) if pixels else np.zeros((0, 1, 1, 3), np.uint8)
+    return np.array(places, np.intp), stacked
 
 
 def read_photos(refs: Sequence[PhotoRef], preprocess: Preprocess) -> Iterator[Read]:

@@ -4,7 +4,6 @@ Shapes: n photos, d features.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,19 +11,18 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from chajong.errors import ResourceError
-from chajong.files import fingerprint, write_table
+from chajong.files import fingerprint, read_memory, write_memory
 from chajong.photos.layout import PhotoRef
 from chajong.photos.preprocess import Preprocess
-from chajong.photos.stream import read_photos
-from chajong.progress import Progress, say
+from chajong.photos.stream import good_pixels, read_batches
+from chajong.progress import Progress
 from chajong.recipe import Model
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.infer import Eye
 from chajong.training.precision import choose_precision
-from chajong.training.weights import build_network, head_module
+from chajong.training.weights import build_network, head_inputs
 from chajong.training.world import pick_device
 
 SIZE_PX = 160
@@ -59,20 +57,10 @@ class Embedder:
         Returns:
             `(n, d)`.
         """
-        seen: list[Tensor] = []
-
-        def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            seen.append(inputs[0].float())
-
         network = self.eye.network.eval()
-        hook = head_module(network).register_forward_pre_hook(keep)
-        try:
-            with self.eye.autocast():
-                network(self.eye.prepare(photos))
-        finally:
-            hook.remove()
-        # Some heads are convolutions on a 1 x 1 map.
-        features: NDArray[np.float32] = seen[0].flatten(1).cpu().numpy()
+        with head_inputs(network) as seen, self.eye.autocast():
+            network(self.eye.prepare(photos))
+        features: NDArray[np.float32] = seen[0].cpu().numpy()
         return features
 
 
@@ -140,35 +128,23 @@ def _computed(
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
     # Pairs of content and features; none for what cannot be read.
     refs = [PhotoRef(sha256, path, "test") for sha256, path in files.items()]
-    batch: list[tuple[str, NDArray[np.uint8]]] = []
     with Progress("embedding photos", len(refs)) as progress:
-        for place, read in enumerate(read_photos(refs, embedder.preprocess), start=1):
-            if read.pixels is not None:
-                batch.append((read.ref.id, read.pixels))
-            if len(batch) == _BATCH or (batch and place == len(refs)):
-                pixels = torch.from_numpy(np.stack([photo for _, photo in batch]))
-                names = [name for name, _ in batch]
-                yield from zip(names, embedder.look(pixels), strict=True)
-                batch = []
-            progress.advance(1)
+        for batch in read_batches(refs, embedder.preprocess, _BATCH):
+            places, pixels = good_pixels(batch)
+            if len(places):
+                names = [batch[place].ref.id for place in places]
+                yield from zip(names, embedder.look(torch.from_numpy(pixels)), strict=True)
+            progress.advance(len(batch))
 
 
 def _remembered(memory: Path) -> dict[str, NDArray[np.float32]]:
-    table = pl.DataFrame(schema=_COLUMNS)
-    if memory.is_file():
-        # A memory that is damaged is no loss: photos are looked at again.
-        with suppress(OSError, pl.exceptions.PolarsError):
-            found = pl.read_parquet(memory)
-            if found.schema == _COLUMNS:
-                table = found
     return {
-        sha256: np.frombuffer(row, np.float16).astype(np.float32) for sha256, row in table.rows()
+        sha256: np.frombuffer(row, np.float16).astype(np.float32)
+        for sha256, row in read_memory(memory, _COLUMNS).rows()
     }
 
 
 def _remember(memory: Path, known: dict[str, NDArray[np.float32]]) -> None:
     rows = [(sha256, row.astype(np.float16).tobytes()) for sha256, row in known.items()]
-    try:
-        write_table(memory, pl.DataFrame(rows, schema=_COLUMNS, orient="row"))
-    except ResourceError as error:  # a pity, but no reason to lose them
-        say(f"Photos have to be embedded again next time. {error}")
+    table = pl.DataFrame(rows, schema=_COLUMNS, orient="row")
+    write_memory(memory, table, "Photos have to be embedded again next time.")

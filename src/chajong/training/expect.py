@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from chajong.errors import DataError, RunError
 from chajong.evidence import Evidence, share_outside
@@ -18,17 +17,18 @@ from chajong.expect import Expectation
 from chajong.expect import expect as conclude
 from chajong.photos.cache import build_cache, default_cache_folder
 from chajong.photos.layout import PhotoRef, find_unlabelled
-from chajong.photos.stream import read_photos
+from chajong.photos.stream import good_pixels, read_batches
 from chajong.photos.tone import MEASURES, change_tone, fit_change, levels, measures
+from chajong.pooling import log_mean
 from chajong.predictions import Predictions
 from chajong.progress import Progress
 from chajong.recipe import Recipe
 from chajong.run import Run
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.infer import Eye
-from chajong.training.predict import _open_eye as open_eye
+from chajong.training.predict import open_eye
 from chajong.training.train import evaluation_preprocess
-from chajong.training.weights import head_module
+from chajong.training.weights import head_inputs
 from chajong.training.world import pick_device
 
 _BATCH = 64
@@ -223,12 +223,13 @@ def _look_at_files(run: Run, refs: Sequence[PhotoRef], device: torch.device) -> 
     looks: list[list[tuple[Floats, Floats]]] = [[] for _ in eyes]
     facts: list[tuple[Floats, Floats]] = []
     with Progress(f"asking {len(eyes)} model(s)", len(refs)) as progress:
-        for num_read, pixels in _read(run, refs):
+        for batch in read_batches(refs, evaluation_preprocess(run.recipe), _BATCH):
+            pixels = good_pixels(batch)[1]
             if len(pixels):
                 facts.append((measures(pixels), levels(pixels)))
                 for eye, look in zip(eyes, looks, strict=True):
                     look.append(_see(eye, pixels, run.recipe.infer.views))
-            progress.advance(num_read)
+            progress.advance(len(batch))
     if not facts:
         raise DataError(f"None of the {len(refs):,} photos can be read. Look: chajong predict")
     return _Asked(
@@ -268,31 +269,9 @@ def _look_at_held_out(
 
 def _see(eye: Eye, pixels: Pixels, views: Sequence[str]) -> tuple[Floats, Floats]:
     # Log-probabilities (n, c) over all views, and what the last layer got in the first view.
-    seen: list[Tensor] = []
-
-    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        seen.append(inputs[0].float())
-
-    hook = head_module(eye.network).register_forward_pre_hook(keep)
-    try:
-        log_probs = eye.look(torch.from_numpy(pixels), views).astype(np.float64)
-    finally:
-        hook.remove()
-    mean = np.logaddexp.reduce(log_probs, axis=1) - np.log(len(views))
-    return mean.astype(np.float32), seen[0].flatten(1).cpu().numpy()
-
-
-def _read(run: Run, refs: Sequence[PhotoRef]) -> Iterator[tuple[int, Pixels]]:
-    # How many photos were read, and the pixels of those that could be.
-    pixels: list[Pixels] = []
-    num_read = 0
-    for place, read in enumerate(read_photos(refs, evaluation_preprocess(run.recipe)), start=1):
-        num_read += 1
-        if read.pixels is not None:
-            pixels.append(read.pixels)
-        if num_read == _BATCH or place == len(refs):
-            yield num_read, np.stack(pixels) if pixels else np.zeros((0, 1, 1, 3), np.uint8)
-            pixels, num_read = [], 0
+    with head_inputs(eye.network) as seen:
+        log_probs = eye.look(torch.from_numpy(pixels), views)
+    return log_mean(log_probs, axis=1).astype(np.float32), seen[0].cpu().numpy()
 
 
 def _chunks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
@@ -308,10 +287,7 @@ def _plain(table: Predictions, ids: Sequence[str]) -> Floats:
 
 
 def _mean(members: Sequence[Floats]) -> Floats:
-    # The logarithm of the mean probability.
-    total = np.logaddexp.reduce(np.stack(members).astype(np.float64), axis=0)
-    mean: Floats = (total - np.log(len(members))).astype(np.float32)
-    return mean
+    return log_mean(np.stack(members)).astype(np.float32)
 
 
 def _pooled(members: Sequence[Floats]) -> Floats:

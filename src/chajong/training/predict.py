@@ -1,6 +1,6 @@
 """From photos and a finished run, or a blend of several, to predictions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from chajong.blend import Blend
 from chajong.errors import RunError
 from chajong.photos.layout import PhotoRef, find_unlabelled
-from chajong.photos.stream import Read, read_photos
+from chajong.photos.stream import good_pixels, read_batches
 from chajong.pooling import Pooling, pool
 from chajong.predictions import OK, Predictions
 from chajong.progress import Progress
@@ -127,22 +127,33 @@ def look(
             f"No model of {run.folder} is trained yet. Train it with the command in its run.json."
         )
     keep_large_blocks()
-    eyes = [_open_eye(run, name, device or pick_device()) for name in models]
+    eyes = [open_eye(run, name, device or pick_device()) for name in models]
     log_probs = np.full((len(refs), len(views), len(run.labels.names)), np.nan, np.float32)
     statuses: list[str] = []
     with Progress(f"predicting with {len(eyes)} model(s)", len(refs)) as progress:
-        for batch in _batches(read_photos(refs, evaluation_preprocess(run.recipe))):
-            start = len(statuses)
+        for batch in read_batches(refs, evaluation_preprocess(run.recipe), _BATCH):
+            places, pixels = good_pixels(batch)
+            if len(places):
+                log_probs[len(statuses) + places] = _look(eyes, pixels, views, pooling)
             statuses += [read.status for read in batch]
-            good = np.array([start + i for i, read in enumerate(batch) if read.pixels is not None])
-            if len(good):
-                pixels = [read.pixels for read in batch if read.pixels is not None]
-                log_probs[good] = _look(eyes, np.stack(pixels), views, pooling)
             progress.advance(len(batch))
     return tuple(statuses), log_probs
 
 
-def _open_eye(run: Run, name: str, device: torch.device) -> Eye:
+def open_eye(run: Run, name: str, device: torch.device) -> Eye:
+    """Open a trained model of a run.
+
+    Args:
+        run: The run.
+        name: Number of a fold, or `all`.
+        device: Where to compute.
+
+    Returns:
+        The model, ready to look.
+
+    Raises:
+        WeightsError: If its weights cannot be read or do not fit.
+    """  # noqa: DOC502 raised by `load_weights`
     network = empty_network(run.recipe.model, len(run.labels.names))
     kind = run.recipe.infer.weights if run.recipe.train.ema is not None else "raw"
     # fp16 is for training on a GPU; the run may be asked on another machine.
@@ -157,17 +168,6 @@ def _open_eye(run: Run, name: str, device: torch.device) -> Eye:
         run.record.std,
         run.recipe.infer.temperature,
     )
-
-
-def _batches(reads: Iterator[Read]) -> Iterator[list[Read]]:
-    batch: list[Read] = []
-    for read in reads:
-        batch.append(read)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _look(

@@ -354,6 +354,28 @@ def head_module(network: nn.Module) -> nn.Module:
     return _heads(network)[0]
 
 
+@contextmanager
+def head_inputs(network: nn.Module) -> Iterator[list[Tensor]]:
+    """Keep what the last layer gets while the network looks at photos.
+
+    Args:
+        network: A network of `build_network`.
+
+    Yields:
+        A list that grows by a float tensor `(n, d)` each time the network looks.
+    """
+    seen: list[Tensor] = []
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0].float().flatten(1))  # some heads are convolutions on a 1 x 1 map
+
+    hook = head_module(network).register_forward_pre_hook(keep)
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
 def _heads(network: nn.Module) -> tuple[nn.Module, ...]:
     get = getattr(network, "get_classifier", None)
     if get is None:

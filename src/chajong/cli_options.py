@@ -1,0 +1,20 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Layout = Literal["dacon", "imagefolder", "csv", "metadata"]
+Data = Annotated[Path, typer.Argument(help="The photos: a DACON folder, class folders or a table.")]
+LayoutOption = Annotated[
+    Layout | None, typer.Option(help="How the photos lie; found by itself if not given.")
+]
+CacheOption = Annotated[
+    Path | None,
+    typer.Option("--cache", help="Folder for resized photos and what is known of them."),
+]
+CatalogueOption = Annotated[
+    Path | None,
+    typer.Option(help="A CSV that says which car each class is; the known one if not given."),
+]
