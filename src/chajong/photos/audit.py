@@ -30,6 +30,7 @@ from chajong.photos.measures import MEASURE_COLUMNS, Measures
 from chajong.photos.outliers import find_outliers
 from chajong.photos.scan import SCAN_VERSION, Scan, scan
 from chajong.photos.shift import Shift, as_set, find_shift
+from chajong.photos.walk import below
 from chajong.recipes import named_recipe
 
 # Measured on 6,114 car photos and 400 altered copies of them of each kind; see also
@@ -253,7 +254,10 @@ def _photo_table(photos: tuple[PhotoRef, ...], root: Path, scanned: Scan) -> pl.
 
 
 def _stored(path: Path, root: Path) -> str:
-    return str(path.relative_to(root) if path.is_relative_to(root) else path)
+    try:
+        return below(path, root)
+    except ValueError:
+        return str(path)
 
 
 class _Rule(NamedTuple):

@@ -17,7 +17,15 @@ import polars as pl
 
 from chajong.errors import DataError
 from chajong.labels import nfc
-from chajong.photos.walk import PHOTO_SUFFIXES, Names, check_utf8, folders, is_photo, photos_in
+from chajong.photos.walk import (
+    PHOTO_SUFFIXES,
+    Names,
+    below,
+    check_utf8,
+    folders,
+    is_photo,
+    photos_in,
+)
 from chajong.wording import listed
 
 Layout = Literal["dacon", "imagefolder", "csv", "metadata"]
@@ -197,8 +205,8 @@ def _class_photos(root: Path, parent: Path) -> Iterator[PhotoRef]:
     num_photos = dict.fromkeys(folders(parent), 0)
     strays = []
     for path in photos_in(parent):
-        name, *rest = path.relative_to(parent).parts
-        if not rest:
+        name, within, _ = below(path, parent).partition("/")
+        if not within:
             strays.append(name)
             continue
         num_photos[name] += 1
@@ -332,7 +340,7 @@ def _test_photo(root: Path, path: Path) -> PhotoRef:
 
 
 def _id(root: Path, path: Path) -> str:
-    return nfc(path.relative_to(root).as_posix())
+    return nfc(below(path, root))
 
 
 def _sorted(photos: Iterable[PhotoRef]) -> list[PhotoRef]:

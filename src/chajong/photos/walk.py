@@ -26,6 +26,25 @@ def is_photo(name: str) -> bool:
     return name.lower().endswith(PHOTO_SUFFIXES)
 
 
+def below(path: Path, folder: Path) -> str:
+    """Say where a path lies below a folder, by their spelling.
+
+    Args:
+        path: The path.
+        folder: The folder.
+
+    Returns:
+        The path from the folder.
+
+    Raises:
+        ValueError: If it lies elsewhere.
+    """  # noqa: DOC502 raised by pathlib
+    start, text = f"{folder}/", str(path)
+    if text.startswith(start):  # ten times as fast as pathlib, which knows more spellings
+        return text[len(start) :]
+    return str(path.relative_to(folder))
+
+
 def folders(folder: Path) -> list[str]:
     """List the folders in a folder that may hold photos.
 
