@@ -62,6 +62,25 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Averaging:
+    """How the geometric mean of all models differs from one, by photos without labels.
+
+    Attributes:
+        num_models: Models of a member, such as folds.
+        num_photos: Photos without labels.
+        temperature: Of the mean.
+        log_loss: What the mean costs, foretold by fits that did not know the photo.
+        error: Standard error of that, by which held-out photos there are.
+    """
+
+    num_models: int
+    num_photos: int
+    temperature: float
+    log_loss: float
+    error: float
+
+
+@dataclass(frozen=True)
 class Blend:
     """Members, their weights and a calibration.
 
@@ -70,9 +89,11 @@ class Blend:
         equal: Pairs of classes that count as one.
         members: The runs.
         pooling: Geometric (`log`) or arithmetic (`linear`) mean.
-        temperature: Divides the pooled logits.
+        temperature: Divides the pooled logits; fitted for one model of each member.
         vector: Scale and shift of each class, equal classes merged; none where it did not pay.
         candidates: What was compared.
+        averaging: A temperature for the mean of all models, which is then used; none where no
+            photos without labels were given.
         format: Version of the file.
     """
 
@@ -83,6 +104,7 @@ class Blend:
     temperature: float
     vector: Vector | None
     candidates: tuple[Candidate, ...]
+    averaging: Averaging | None = None
     format: int = _FORMAT
 
     def __post_init__(self) -> None:
@@ -119,9 +141,17 @@ class Blend:
             "blend",
             [[m.fingerprint, m.views, m.weights] for m in self.members],
             self.pooling,
-            self.temperature,
+            self.fitted.temperature,
             asdict(self.vector) if self.vector is not None else None,
         )
+
+    @property
+    def fitted(self) -> Fitted:
+        """How the voices of all members are joined."""
+        weights = np.concatenate([member.weights for member in self.members])
+        mean = self.averaging
+        temperature = self.temperature if mean is None else mean.temperature
+        return Fitted(weights, self.pooling, temperature, self.vector)
 
     def answer(self, said: Sequence[Floats]) -> Floats:
         """Join what the members say.
@@ -133,10 +163,8 @@ class Blend:
             (n, c) log-probabilities, normalised.
         """
         voices = np.concatenate(said, axis=1)
-        weights = np.concatenate([member.weights for member in self.members])
         canonical = self.labels.canonical
-        fitted = Fitted(weights, self.pooling, self.temperature, self.vector)
-        return spread(fitted(merged(voices, canonical)), voices, canonical)
+        return spread(self.fitted(merged(voices, canonical)), voices, canonical)
 
     def lines(self) -> Iterator[str]:
         """Explain the choice.
@@ -160,6 +188,12 @@ class Blend:
         kind = "geometric" if self.pooling == "log" else "arithmetic"
         vector = ", a scale and a shift of each class" if self.vector is not None else ""
         yield f"{kind} mean, temperature {self.temperature:.3f}{vector}"
+        if (mean := self.averaging) is not None:
+            yield (
+                f"the mean of {mean.num_models} models, temperature {mean.temperature:.3f}: log "
+                f"loss {mean.log_loss:.4f}±{mean.error:.4f}, foretold by {mean.num_photos:,} photos"
+                " without labels"
+            )
 
     def save(self, folder: Path) -> None:
         """Write the blend.

@@ -65,18 +65,26 @@ def blend(
     runs: Annotated[list[Path], typer.Argument(help="The runs' folders, all folds trained.")],
     out: Annotated[Path, typer.Option(help="The blend's folder.")] = Path("blend"),
     budget: Annotated[int, typer.Option(min=1, help="Most views of a photo for each run.")] = 4,
+    photos: Annotated[
+        Path | None,
+        typer.Option(
+            help="Photos that no model learned from, such as the test photos; their labels are not "
+            "needed. They calibrate the mean of the folds."
+        ),
+    ] = None,
 ) -> None:
     """Learn from out-of-fold predictions which runs and views to believe, and how much."""
     from chajong.blending.make import alone, make_blend
     from chajong.run import Run
-    from chajong.training.look_again import look_again
+    from chajong.training.look_again import asker, look_again
     from chajong.training.views import VIEWS
 
     opened = [Run.load(folder) for folder in runs]
     tables = [look_again(run, tuple(VIEWS)) for run in opened]
     for place, view, loss in alone(tables, opened[0].labels):
         print(f"{runs[place]}  {view:<12} alone {loss:.4f}")
-    made, nested = make_blend(opened, tables, budget, out)
+    ask = None if photos is None else asker(photos)
+    made, nested = make_blend(opened, tables, budget, out, ask)
     for line in made.lines():
         print(line)
     print("out of fold, nested: no photo was scored by a fit that knew its answer")

@@ -15,7 +15,7 @@ from chajong.photos.layout import find_unlabelled
 from chajong.pooling import normalised
 from chajong.predictions import Predictions
 from chajong.run import Run
-from chajong.training.look_again import look_again
+from chajong.training.look_again import asker, look_again
 from chajong.training.predict import look, predict, predict_blend
 from tests.training.tiny import CPU
 
@@ -93,6 +93,23 @@ def test_a_blend_predicts_what_its_members_say(run: Run, blend: Blend) -> None:
     hot = predict_blend(replace(one, temperature=2.0), photos, CPU)
     halved = normalised(blended.log_probs[:, 0] / np.float32(2))
     np.testing.assert_allclose(hot.log_probs[:, 0], halved, atol=1e-5)
+
+
+def test_photos_without_labels_calibrate_the_mean(run: Run, tmp_path: Path) -> None:
+    table, photos = look_again(run, VIEWS), run.manifest().root
+    ask = asker(photos)
+    said = ask(run, ("plain", "flip"))
+    for place, name in enumerate(run.done):
+        refs = find_unlabelled(photos)
+        alone = look(run, (name,), refs, ("plain", "flip"), "log", CPU)[1]
+        np.testing.assert_allclose(said[place], alone, atol=1e-4)
+    made, _ = make_blend([run], [table], 1, tmp_path / "with", ask)
+    mean = made.averaging
+    assert mean is not None
+    assert (mean.num_models, mean.num_photos) == (2, len(find_unlabelled(photos)))
+    assert made.fitted.temperature == mean.temperature
+    assert {one.method for one in made.candidates} == {"temperature", "greedy-log", "convex-log"}
+    assert Blend.load(tmp_path / "with") == made
 
 
 def test_a_bad_photo_has_a_status_and_no_answer(blend: Blend, tmp_path: Path) -> None:

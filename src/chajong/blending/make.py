@@ -3,17 +3,18 @@
 Shapes: n photos, k voices, c classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from chajong.blend import Blend, Candidate, Member
+from chajong.blend import Averaging, Blend, Candidate, Member
+from chajong.blending.average import Asked, foretell_mean
 from chajong.blending.fit import Places, losses, standard_error
-from chajong.blending.methods import Table
+from chajong.blending.methods import GEOMETRIC, METHODS, Table
 from chajong.blending.nested import Comparison, compare
-from chajong.errors import RunError
+from chajong.errors import DataError, RunError
 from chajong.files import write_json
 from chajong.labels import Labels
 from chajong.pooling import Floats, merged, spread
@@ -22,9 +23,16 @@ from chajong.run import Run
 from chajong.score import Score, score
 from chajong.wording import listed
 
+Ask = Callable[[Run, tuple[str, ...]], Floats]
+"""From a run and v views to (j, u, v, c) log-probabilities of each of its j models."""
+
 
 def make_blend(
-    runs: Sequence[Run], tables: Sequence[Predictions], budget: int, folder: Path
+    runs: Sequence[Run],
+    tables: Sequence[Predictions],
+    budget: int,
+    folder: Path,
+    ask: Ask | None = None,
 ) -> tuple[Blend, Score]:
     """Fit a blend on out-of-fold tables and write it with its nested predictions and score.
 
@@ -33,6 +41,7 @@ def make_blend(
         tables: The out-of-fold table of each, all of the same photos.
         budget: Most views of a member, 1 or more.
         folder: Where to write `blend.json`, `oof.parquet` and `score.json`.
+        ask: Asks about photos without labels, the same for all runs; none if there are none.
 
     Returns:
         The blend, and the nested out-of-fold score.
@@ -44,7 +53,8 @@ def make_blend(
     labels = runs[0].labels
     voices = np.concatenate([table.log_probs for table in tables], axis=1)
     data = _data(runs, tables, voices, labels, budget)
-    found = compare(data)
+    # Of the others it is not known what the mean of models gains.
+    found = compare(data, METHODS if ask is None else GEOMETRIC)
     nested = replace(
         tables[0],
         views=("blend",),
@@ -62,6 +72,7 @@ def make_blend(
         temperature=found.fitted.temperature,
         vector=found.fitted.vector,
         candidates=_candidates(data, found),
+        averaging=None if ask is None else _averaging(runs, data, found, labels, ask),
     )
     replace(nested, run=blend.fingerprint).save(folder / "oof.parquet")
     write_json(folder / "score.json", result.as_dict())
@@ -127,6 +138,26 @@ def _members(runs: Sequence[Run], data: Table, found: Comparison) -> tuple[Membe
             shares = tuple(float(weights[k]) for k in used)
             members.append(Member(str(run.folder.resolve()), run.fingerprint, views, shares))
     return tuple(members)
+
+
+def _averaging(
+    runs: Sequence[Run], data: Table, found: Comparison, labels: Labels, ask: Ask
+) -> Averaging:
+    weights = np.stack([fit.weights for fit in (*found.fits, found.fitted)])
+    used = weights.any(axis=0)
+    said, places = [], []
+    for member, run in enumerate(runs):
+        mine = np.flatnonzero(used & (data.members == member))
+        if len(mine):
+            said.append(merged(ask(run, tuple(data.views[k] for k in mine)), labels.canonical))
+            places.append(mine)
+    # The k-th model of a run goes with the k-th of the others.
+    most = np.arange(max(map(len, said)))
+    voices = np.concatenate([each[most % len(each)] for each in said], axis=2)
+    readable = np.isfinite(voices).all(axis=(0, 2, 3))
+    if not readable.any():
+        raise DataError("None of the photos without labels can be read. Give others.")
+    return foretell_mean(data, found, Asked(voices[:, readable], np.concatenate(places)))
 
 
 def _candidates(data: Table, found: Comparison) -> tuple[Candidate, ...]:

@@ -153,3 +153,8 @@ METHODS: tuple[Method, ...] = (
     Method("vector", "the same, and a scale and a shift of each class", _vector),
 )  # fmt: skip
 """Ordered by how much is fitted."""
+
+GEOMETRIC = tuple(
+    method for method in METHODS if method.name in ("temperature", "greedy-log", "convex-log")
+)
+"""Those whose answer is linear in the voices, but for the sum over classes."""

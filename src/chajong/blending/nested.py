@@ -27,6 +27,8 @@ class Comparison:
         num_looks: m numbers of voices that each uses, on most of the photos.
         chosen: The place of the method that is taken.
         fitted: The taken method, fitted on all photos.
+        folds: (n,) the fold of each photo.
+        fits: The taken method, fitted without each fold.
         nested: (n, c) log-probabilities of each photo, by a method that was both chosen and
             fitted without its fold.
     """
@@ -36,6 +38,8 @@ class Comparison:
     num_looks: tuple[int, ...]
     chosen: int
     fitted: Fitted
+    folds: Places
+    fits: tuple[Fitted, ...]
     nested: Floats
 
 
@@ -70,7 +74,8 @@ def compare(table: Table, methods: Sequence[Method] = METHODS, seed: int = 0) ->
         nested[~others] = fits[fold][place](table.voices[~others])
     chosen = cheapest_good_enough(lost, table.groups, num_looks)
     fitted = methods[chosen].fit(table)
-    return Comparison(tuple(methods), lost, num_looks, chosen, fitted, nested)
+    taken = tuple(some[chosen] for some in fits)
+    return Comparison(tuple(methods), lost, num_looks, chosen, fitted, folds, taken, nested)
 
 
 def cheapest_good_enough(

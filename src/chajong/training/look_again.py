@@ -1,13 +1,15 @@
 """Out-of-fold predictions of a finished run through more views."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chajong.errors import DataError, RunError
 from chajong.manifest import Manifest
-from chajong.photos.layout import PhotoRef
+from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.predictions import OK, Predictions
 from chajong.progress import say
 from chajong.run import Run
@@ -15,6 +17,7 @@ from chajong.training.predict import look
 from chajong.wording import listed
 
 _FILE = "views.parquet"
+_MOST_ASKED = 1000
 
 
 def look_again(run: Run, views: tuple[str, ...]) -> Predictions:
@@ -45,6 +48,29 @@ def look_again(run: Run, views: tuple[str, ...]) -> Predictions:
         )
     manifest = run.manifest()
     return Predictions.merge_folds([_of_fold(run, name, manifest, views) for name in run.models])
+
+
+def asker(photos: Path) -> Callable[[Run, tuple[str, ...]], NDArray[np.float32]]:
+    """Ask every model of a run about photos that none has learned from.
+
+    Args:
+        photos: A folder, a table of paths, or a DACON folder (its test photos); of many photos a
+            thousand, spread evenly, are asked about.
+
+    Returns:
+        From a run of j models and v names of views to (j, u, v, c) log-probabilities, NaN where a
+        photo cannot be read.
+
+    Raises:
+        DataError: If there are no photos.
+    """  # noqa: DOC502 raised by find_unlabelled
+    refs = find_unlabelled(photos)
+    some = refs[:: -(-len(refs) // _MOST_ASKED)]
+
+    def ask(run: Run, views: tuple[str, ...]) -> NDArray[np.float32]:
+        return np.stack([look(run, (name,), some, views, "log")[1] for name in run.done])
+
+    return ask
 
 
 def _of_fold(run: Run, name: str, manifest: Manifest, views: tuple[str, ...]) -> Predictions:
