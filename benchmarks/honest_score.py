@@ -34,6 +34,7 @@ from chajong.manifest import Manifest
 from chajong.metrics import photo_losses
 from chajong.photos.audit import audit
 from chajong.photos.layout import find_unlabelled
+from chajong.pooling import geometric_mean
 from chajong.predictions import Predictions
 from chajong.recipe import Recipe
 from chajong.recipes import load_recipe
@@ -165,13 +166,14 @@ def repeat(asked: argparse.Namespace, seed: int, recipe: Recipe) -> dict[str, fl
 def true_losses(run: Run, photos: Path, truth: list[str]) -> tuple[float, float]:
     """The log loss of one model on average, and that of the mean of all."""
     refs = find_unlabelled(photos)
-    alone = [
-        np.exp(look(run, (name,), refs, run.recipe.infer.views, "linear")[1]).mean(axis=1)
-        for name in run.done
-    ]
+    views = run.recipe.infer.views
+    alone = np.stack(
+        [geometric_mean(look(run, (name,), refs, views, "log")[1], axis=1) for name in run.done]
+    )
     targets = run.labels.indices(truth)
-    single = [photo_losses(probs.astype(np.float64), targets).mean() for probs in alone]
-    return float(np.mean(single)), float(photo_losses(np.mean(alone, axis=0), targets).mean())
+    single = [photo_losses(np.exp(log_probs), targets).mean() for log_probs in alone]
+    mean = photo_losses(np.exp(geometric_mean(alone)), targets).mean()
+    return float(np.mean(single)), float(mean)
 
 
 def report(rows: list[dict[str, float]]) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from chajong.errors import PredictionsError
 from chajong.labels import known_names
-from chajong.predictions import Predictions, average
+from chajong.predictions import Predictions
 
 CLASSES = ("K5_2020", "그랜저_IG_2017_2019", "쏘나타_DN8_2019_2023")
 
@@ -44,9 +44,10 @@ def same(one: Predictions, other: Predictions) -> bool:
     )
 
 
-def test_probabilities_are_the_mean_over_views() -> None:
+def test_probabilities_are_the_geometric_mean_of_the_views() -> None:
     predictions = made(bad=("b",))
-    expected = np.exp(predictions.log_probs.astype(np.float64)).mean(axis=1)
+    expected = np.exp(predictions.log_probs.astype(np.float64)).prod(axis=1) ** 0.5
+    expected /= expected.sum(axis=1, keepdims=True)
     probs = predictions.probabilities()
     np.testing.assert_allclose(probs, expected, atol=1e-6)
     np.testing.assert_allclose(probs[[0, 2]].sum(axis=1), 1, atol=1e-15)
@@ -206,34 +207,3 @@ def test_folds_that_do_not_fit_are_refused(other: Predictions, message: str) -> 
         Predictions.merge_folds([made(), other], expected="abcz" if "'z'" in message else None)
     with pytest.raises(PredictionsError, match="at least one"):
         Predictions.merge_folds([])
-
-
-def test_average_is_the_arithmetic_mean_of_each_view() -> None:
-    members = [made(seed=seed, bad=("b",), run=f"run-{seed}") for seed in range(3)]
-    mean = average(members)
-    expected = np.mean([np.exp(member.log_probs.astype(np.float64)) for member in members], axis=0)
-    np.testing.assert_allclose(np.exp(mean.log_probs), expected, rtol=1e-5)
-    assert mean.statuses == members[0].statuses
-    assert mean.run not in ("run-0", "run-1", "run-2")
-    assert same(average(members[:1]), members[0])
-    assert average([members[0], members[0]]).run == "run-0"
-
-
-def test_average_keeps_what_is_tiny() -> None:
-    logs = np.array([[[0, -2000, -3000]]], dtype=np.float32)
-    member = made(("a",), log_probs=logs, views=("plain",))
-    np.testing.assert_allclose(average([member, member]).log_probs, logs)
-
-
-@pytest.mark.parametrize("field", ["ids", "statuses", "classes", "views", "kind", "labels"])
-def test_members_that_disagree_are_refused(field: str) -> None:
-    others = {
-        "ids": made(("a", "c", "b")),
-        "statuses": made(bad=("a",)),
-        "classes": made(classes=("a", "b", "c")),
-        "views": made(views=("plain", "left")),
-        "kind": made(kind="test"),
-        "labels": made(labels=CLASSES),
-    }
-    with pytest.raises(PredictionsError, match=f"agree on their {field}, but number 2"):
-        average([made(), others[field]])

@@ -40,7 +40,7 @@ class World:
         there = rng.standard_normal(self.num_asked) + self.shift
         held, truth = self._answers(here, 1, rng)
         asked, to_come = self._answers(there, self.num_models, rng)
-        mean = np.logaddexp.reduce(asked, axis=0) - np.log(len(asked))
+        mean = log_softmax(asked.mean(axis=0))
         loss = -float(mean[np.arange(len(to_come)), to_come].mean())
         losses = -held[0][np.arange(len(truth)), truth]
         easy = np.argsort(losses)[: self.num_held // 10]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from chajong.errors import PredictionsError
 from chajong.metrics import CLIP
 from chajong.photos.tone import AS_IT_IS, ToneChange
-from chajong.pooling import log_mean, merged
+from chajong.pooling import geometric_mean, merged
 
 Floats = NDArray[np.float64]
 
@@ -161,16 +161,14 @@ class Laws:
 
     Attributes:
         own: (t,) mean loss of one model, by its own answers.
-        others: (t,) the same by the answers of another model.
-        gain: (t,) how much less is the loss of the mean of all, by the answers of another model.
+        gain: How much less is the loss of the mean of all, whatever the true classes are.
         mean: (t,) mean loss of the mean of all, by its own answers.
         variance: (t,) variance of the latter loss, for one photo.
         num_photos: m.
     """
 
     own: Floats
-    others: Floats
-    gain: Floats
+    gain: float
     mean: Floats
     variance: Floats
     num_photos: int
@@ -194,13 +192,7 @@ class Laws:
         # What no heat foretells is left over.
         rest = measured - np.interp(heat, _LOG_HEATS, foreseen)
         one_model = max(0.0, float(np.interp(heat, _LOG_HEATS, self.own) + rest))
-        heat = np.interp(one_model, self.others, _LOG_HEATS)
-        # A model that is often wrong foretells too large a loss of the others at any heat. As it
-        # is, the gain is then too large as well, divided by the excess too small; their geometric
-        # mean was off by -1 to +11 % in six trainings and in worlds whose truth is known.
-        excess = max(1.0, np.interp(heat, _LOG_HEATS, self.others) / max(one_model, 1e-12))
-        gain = float(np.interp(heat, _LOG_HEATS, self.gain) / np.sqrt(excess))
-        return one_model, max(0.0, one_model - gain)
+        return one_model, max(0.0, one_model - self.gain)
 
     def noise_at(self, loss: float) -> float:
         """Say how far the loss may be off because answers are chance.
@@ -247,39 +239,18 @@ def foretell(evidence: Evidence) -> Laws:
         Mean losses at every heat.
     """
     asked = np.stack([_merged(each, evidence.canonical) for each in evidence.asked])
-    mean = log_mean(asked)
+    logits = asked.mean(axis=0)
+    mean = geometric_mean(asked)
     own = [foretold(each, -each[None])[0].mean(axis=0) for each in asked]
     loss, square = foretold(mean, np.stack([-mean, mean**2]))
-    others, gain = np.mean([_gain(asked, place) for place in range(len(asked))], axis=0)
     return Laws(
         own=np.mean(own, axis=0),
-        others=others,
-        gain=_more(len(asked)) * gain,
+        # The geometric mean's loss is that of the models less this, for every class (Heskes 1998).
+        gain=float((mean - logits)[:, 0].mean()),
         mean=loss.mean(axis=0),
         variance=(square - loss**2).mean(axis=0),
         num_photos=len(mean),
     )
-
-
-def _gain(asked: Floats, place: int) -> Floats:
-    # (2, t) mean loss of the other models, and what their mean gains, by the answers of this one.
-    # Of two models there is but one other, which has no mean: both, by the answers of their mean.
-    are_enough = len(asked) > 2
-    law = asked[place] if are_enough else log_mean(asked)
-    judged = np.delete(asked, place, axis=0) if are_enough else asked
-    single = judged.mean(axis=0)
-    found = foretold(law, np.stack([-single, log_mean(judged) - single]))
-    means: Floats = found.mean(axis=1)
-    return means
-
-
-def _more(num_models: int) -> float:
-    # How much more the mean of all gains than that of the others: noise that is independent falls
-    # as 1 / k. The mean of two takes its own noise for truth, so that its gain seems larger than
-    # it is: 0.7 to 0.85 of it is there.
-    if num_models < 3:
-        return 0.75
-    return (1 - 1 / num_models) / (1 - 1 / (num_models - 1))
 
 
 def _merged(log_probs: NDArray[np.float32], canonical: NDArray[np.intp]) -> Floats:

@@ -12,12 +12,10 @@ Four steps, each on the result of the one before:
    the photos asked about follows, also where these are harder or easier than the held-out ones.
    The idea is that of average thresholded confidence (Garg et al. 2022, arXiv 2201.04234), for the
    log loss instead of the error.
-4. The mean of several models is better than each, but no photo is held out by two of them, so that
-   this gain cannot be measured. It is foretold: the answers of one model, at the heat at which
-   their law gives the others the loss of step 3, tell what the mean of the others gains. A model
-   that took part in the mean could not be the law: its own noise would count as truth. By Jensen's
-   inequality the gain is never below 0; that of k models is (1 - 1 / k) / (1 - 1 / (k - 1)) times
-   that of k - 1, as that of any mean of independent noise.
+4. The mean of several models is better than each, but no photo is held out by two of them. What
+   their geometric mean gains is measured all the same, on the photos asked about: with log q the
+   mean of the models' log p, less the log of its normaliser Z, it is -log Z for whatever class is
+   true (Heskes 1998, "Selecting weighting factors in logarithmic opinion pools").
 
 Shapes: n held-out photos, m photos asked about, d measures.
 """
@@ -133,7 +131,7 @@ def expect(evidence: Evidence, seed: int = 0, num_resamples: int = NUM_RESAMPLES
 
     The 90 % interval holds the chance in which photos were held out, weights fitted anew on every
     draw (bootstrap over groups); the chance in the answers to come; and doubt about what is
-    assumed: 15 % of what the change of light does and of the gain by the mean.
+    assumed: 15 % of what the change of light does.
 
     Args:
         evidence: What is known.
@@ -155,7 +153,7 @@ def expect(evidence: Evidence, seed: int = 0, num_resamples: int = NUM_RESAMPLES
         there = evidence.asked_measures[rng.integers(laws.num_photos, size=laws.num_photos)]
         again, _ = _weights(held, evidence.shifted_measures, there, rows, rng)
         draws.append(laws.conclude(held, rows, again)[1])
-    doubt = _DOUBT * np.hypot(one_model - plain, one_model - value)
+    doubt = _DOUBT * (one_model - plain)
     spread = np.sqrt(np.var(draws) + laws.noise_at(value) + doubt**2)
     before = _weights(held, evidence.measures, evidence.asked_measures, every, rng)[1]
     found = Expectation(

@@ -1,6 +1,6 @@
 """Predictions: a row and a truthful status for every photo that was asked about.
 
-Shapes: n photos, v views, c classes, m members.
+Shapes: n photos, v views, c classes.
 """
 
 import json
@@ -16,9 +16,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from chajong.errors import DataError, PredictionsError
-from chajong.files import fingerprint, write_table
+from chajong.files import write_table
 from chajong.labels import Labels, nfc
 from chajong.matching import differences
+from chajong.pooling import geometric_mean
 from chajong.wording import listed
 
 T = TypeVar("T")
@@ -80,18 +81,13 @@ class Predictions:
         return np.array([status == OK for status in self.statuses], dtype=np.bool_)
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Average the probabilities of the views.
+        """Take the geometric mean of the views.
 
         Returns:
-            (n, c) arithmetic means over views; rows sum to 1, or are NaN where there is no
-            prediction.
+            (n, c); rows sum to 1, or are NaN where there is no prediction.
         """
-        total: NDArray[np.float64] = np.zeros((len(self.ids), len(self.classes)))
-        for view in range(len(self.views)):
-            probs = np.exp(self.log_probs[:, view].astype(np.float64))
-            total += probs / probs.sum(axis=1, keepdims=True)
-        total /= total.sum(axis=1, keepdims=True)
-        return total
+        with np.errstate(under="ignore"):
+            return np.exp(geometric_mean(self.log_probs, axis=1))
 
     def truth(self) -> dict[str, str]:
         """Give the true classes that came with the predictions.
@@ -227,36 +223,6 @@ class Predictions:
     @property
     def _array_type(self) -> pl.Array:
         return pl.Array(pl.Float32, len(self.classes))
-
-
-def average(members: Sequence[Predictions]) -> Predictions:
-    """Average the probabilities of several models, view by view.
-
-    log of the mean = log-sum-exp over members - log m, so that no probability is lost to zero.
-
-    Args:
-        members: m predictions of the same photos, at least one; ids, statuses, classes, views,
-            kind and labels agree.
-
-    Returns:
-        The arithmetic mean; its folds and run are those of the members where they agree, else
-        there are no folds and the run is a fingerprint of theirs.
-
-    Raises:
-        PredictionsError: If there are no members or they disagree.
-    """  # noqa: DOC502 raised by `_check_agreement`
-    _check_agreement(members, ("ids", "statuses", "classes", "views", "kind", "labels"))
-    total = members[0].log_probs.astype(np.float64)
-    with np.errstate(invalid="ignore"):  # NaN stays NaN: a photo without a prediction
-        for member in members[1:]:
-            np.logaddexp(total, member.log_probs, out=total)
-    runs, folds = [member.run for member in members], {member.folds for member in members}
-    return replace(
-        members[0],
-        log_probs=(total - np.log(len(members))).astype(np.float32),
-        run=runs[0] if len(set(runs)) == 1 else fingerprint("average", runs),
-        folds=members[0].folds if len(folds) == 1 else None,
-    )
 
 
 def _size_problems(made: Predictions) -> Iterator[str]:

@@ -83,7 +83,7 @@ def test_a_blend_predicts_what_its_members_say(run: Run, blend: Blend) -> None:
     one = replace(
         blend,
         members=(replace(blend.members[0], views=("plain", "flip"), weights=(0.5, 0.5)),),
-        pooling="linear",
+        pooling="log",
         temperature=1.0,
         vector=None,
     )
@@ -108,7 +108,9 @@ def test_photos_without_labels_calibrate_the_mean(run: Run, tmp_path: Path) -> N
     assert mean is not None
     assert (mean.num_models, mean.num_photos) == (2, len(find_unlabelled(photos)))
     assert made.fitted.temperature == mean.temperature
-    assert {one.method for one in made.candidates} == {"temperature", "greedy-log", "convex-log"}
+    assert {one.method for one in made.candidates}.isdisjoint(
+        {"greedy-linear", "convex-linear", "vector"}
+    )
     assert Blend.load(tmp_path / "with") == made
 
 

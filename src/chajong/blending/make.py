@@ -12,7 +12,7 @@ import numpy as np
 from chajong.blend import Averaging, Blend, Candidate, Member
 from chajong.blending.average import Asked, foretell_mean
 from chajong.blending.fit import Places, losses, standard_error
-from chajong.blending.methods import GEOMETRIC, METHODS, Table
+from chajong.blending.methods import LINEAR_IN_LOGITS, METHODS, Table
 from chajong.blending.nested import Comparison, compare
 from chajong.errors import DataError, RunError
 from chajong.files import write_json
@@ -53,8 +53,7 @@ def make_blend(
     labels = runs[0].labels
     voices = np.concatenate([table.log_probs for table in tables], axis=1)
     data = _data(runs, tables, voices, labels, budget)
-    # Of the others it is not known what the mean of models gains.
-    found = compare(data, METHODS if ask is None else GEOMETRIC)
+    found = compare(data, METHODS if ask is None else LINEAR_IN_LOGITS)
     nested = replace(
         tables[0],
         views=("blend",),

@@ -102,11 +102,11 @@ class Method:
 
 
 def _plain(table: Table) -> Fitted:
-    return Fitted(table.named("plain"), "linear")
+    return Fitted(table.named("plain"), "log")
 
 
 def _flip(table: Table) -> Fitted:
-    return Fitted(table.named(*_USUAL[: table.budget]), "linear")
+    return Fitted(table.named(*_USUAL[: table.budget]), "log")
 
 
 def _warm(table: Table) -> Fitted:
@@ -143,18 +143,18 @@ def _calibrated(table: Table, weights: Weights, pooling: Pooling) -> Fitted:
 
 
 METHODS: tuple[Method, ...] = (
-    Method("plain", "one look, arithmetic mean of the runs", _plain),
-    Method("flip", "plain and flip, arithmetic mean", _flip),
-    Method("temperature", "plain and flip, geometric mean, a temperature", _warm),
+    Method("plain", "one look, the mean of the runs", _plain),
+    Method("flip", "plain and flip", _flip),
+    Method("temperature", "plain and flip, a temperature", _warm),
     Method("greedy-linear", "chosen greedily, arithmetic mean, a temperature", _greedy_linear),
-    Method("greedy-log", "chosen greedily, geometric mean, a temperature", _greedy_log),
+    Method("greedy-log", "chosen greedily, a temperature", _greedy_log),
     Method("convex-linear", "fitted weights, arithmetic mean, a temperature", _convex_linear),
-    Method("convex-log", "fitted weights, geometric mean, a temperature", _convex_log),
+    Method("convex-log", "fitted weights, a temperature", _convex_log),
     Method("vector", "the same, and a scale and a shift of each class", _vector),
 )  # fmt: skip
-"""Ordered by how much is fitted."""
+"""Ordered by how much is fitted; the mean is geometric where nothing else is said."""
 
-GEOMETRIC = tuple(
-    method for method in METHODS if method.name in ("temperature", "greedy-log", "convex-log")
+LINEAR_IN_LOGITS = tuple(
+    method for method in METHODS if method.name not in ("greedy-linear", "convex-linear", "vector")
 )
-"""Those whose answer is linear in the voices, but for the sum over classes."""
+"""Those of which it is known what the mean of several models gains (`average.py`)."""

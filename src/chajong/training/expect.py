@@ -19,7 +19,7 @@ from chajong.photos.cache import build_cache, default_cache_folder
 from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.photos.stream import good_pixels, read_batches
 from chajong.photos.tone import MEASURES, change_tone, fit_change, levels, measures
-from chajong.pooling import log_mean
+from chajong.pooling import geometric_mean
 from chajong.predictions import Predictions
 from chajong.progress import Progress
 from chajong.recipe import Recipe
@@ -50,7 +50,7 @@ def expect(
     """Say what the log loss of runs on unlabelled photos will be.
 
     Args:
-        runs: At least one; the mean of their probabilities is what will be submitted.
+        runs: At least one; their geometric mean is what will be submitted.
         photos: The unlabelled photos, as for `predict`.
         device: Where to compute; a GPU where there is one, if none.
         cache_folder: Where resized photos are kept; the user's cache if none.
@@ -271,7 +271,7 @@ def _see(eye: Eye, pixels: Pixels, views: Sequence[str]) -> tuple[Floats, Floats
     # Log-probabilities (n, c) over all views, and what the last layer got in the first view.
     with head_inputs(eye.network) as seen:
         log_probs = eye.look(torch.from_numpy(pixels), views)
-    return log_mean(log_probs, axis=1).astype(np.float32), seen[0].cpu().numpy()
+    return geometric_mean(log_probs, axis=1).astype(np.float32), seen[0].cpu().numpy()
 
 
 def _chunks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
@@ -287,7 +287,7 @@ def _plain(table: Predictions, ids: Sequence[str]) -> Floats:
 
 
 def _mean(members: Sequence[Floats]) -> Floats:
-    return log_mean(np.stack(members)).astype(np.float32)
+    return geometric_mean(np.stack(members)).astype(np.float32)
 
 
 def _pooled(members: Sequence[Floats]) -> Floats:

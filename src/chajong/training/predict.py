@@ -26,7 +26,7 @@ _BATCH = 64
 
 
 def predict(run: Run, photos: Path, device: torch.device | None = None) -> Predictions:
-    """Predict photos with all trained models of a run, and take the mean of their probabilities.
+    """Predict photos with all trained models of a run, and take their geometric mean.
 
     Args:
         run: The run.
@@ -42,7 +42,7 @@ def predict(run: Run, photos: Path, device: torch.device | None = None) -> Predi
     """  # noqa: DOC502 raised by what it calls
     refs = find_unlabelled(photos)
     views = run.recipe.infer.views
-    statuses, log_probs = look(run, run.done, refs, views, "linear", device)
+    statuses, log_probs = look(run, run.done, refs, views, "log", device)
     return Predictions(
         ids=tuple(ref.id for ref in refs),
         statuses=statuses,
