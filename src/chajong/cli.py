@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from chajong.cli_oof import blend, expect, review, suspects
+from chajong.cli_oof import blend, expect, report, review, suspects
 from chajong.cli_options import CacheOption, CatalogueOption, Data, Layout, LayoutOption
 from chajong.errors import ChajongError
 from chajong.progress import Interrupted, say
@@ -196,7 +196,7 @@ def runs(
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
-for command in (suspects, review, blend, expect):
+for command in (suspects, review, blend, expect, report):
     app.command()(command)
 
 

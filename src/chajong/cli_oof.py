@@ -108,3 +108,13 @@ def expect(
         print(line)
     if out is not None:
         said.save(out)
+
+
+def report(
+    of: Annotated[Path, typer.Argument(help="The folder of a run or a blend.")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file to write.")] = None,
+) -> None:
+    """Write a page: how good it is, where it is wrong, and how to make it again."""
+    from chajong.reporting.report_page import PAGE, Subject, report_page
+
+    print(report_page(Subject.open(of), out or of / PAGE))

@@ -128,6 +128,17 @@ class Run:
         path = self.model_folder(name) / "history.json"
         return _read(path, list[dict[str, Any]]) if path.exists() else []
 
+    def facts(self, name: str) -> dict[str, Any]:
+        """Read what is known of a training that is over.
+
+        Args:
+            name: Number of a fold, or `all`, that is trained.
+
+        Returns:
+            Such as `seconds`, `wall_s`, `epochs`, `precision` and `peak_memory_bytes`.
+        """
+        return _read(self.model_folder(name) / "done.json", dict[str, Any])
+
     def manifest(self) -> Manifest:
         """Read the photos that the run is trained on.
 

@@ -16,7 +16,7 @@ from chajong.photos.sheet import contact_sheet
 from chajong.photos.shift import Shift, as_set
 from chajong.recipes import named_recipe
 from chajong.reporting.advice import ADVICE, Advice, advice_on
-from chajong.reporting.page import counted, render_page, thumbnails
+from chajong.reporting.page import Tile, counted, render_page, thumbnails
 from chajong.reporting.plots import Figure, figures
 
 MOST_PHOTOS, MOST_GROUPS, MOST_IN_GROUP = 24, 16, 6
@@ -27,17 +27,6 @@ MOST_ROWS = 5000
 
 _MOST_PAIRS, _NUM_SAMPLES = 24, 3
 _RECIPE = "cars-fast"
-
-
-class Tile(NamedTuple):
-    """A photo with what is said below it."""
-
-    id: str
-    path: Path
-    label: str
-    part: str
-    note: str = ""
-    score: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,17 @@ from chajong.progress import Progress
 
 _THUMB_PX = (272, 204)
 _QUALITY = 72
+
+
+class Tile(NamedTuple):
+    """A photo with what is said below it."""
+
+    id: str
+    path: Path
+    label: str
+    part: str
+    note: str = ""
+    score: str = ""
 
 
 def render_page(template: str, out: Path, **values: Any) -> Path:
@@ -101,10 +112,18 @@ def _thumbnail(path: Path) -> str | None:
         pixels = decode(read_file(path), at_least_px=max(_THUMB_PX)).pixels
     except Unreadable:
         return None
-    return _as_uri(pixels)
+    return as_uri(pixels)
 
 
-def _as_uri(pixels: NDArray[np.uint8]) -> str:
+def as_uri(pixels: NDArray[np.uint8]) -> str:
+    """Make a small JPEG to be put into a page.
+
+    Args:
+        pixels: RGB `(h, w, 3)`.
+
+    Returns:
+        A data URI.
+    """
     photo = Image.fromarray(pixels)
     if photo.width > _THUMB_PX[0] or photo.height > _THUMB_PX[1]:  # tiny photos stay tiny
         photo = ImageOps.contain(photo, _THUMB_PX)

@@ -1,5 +1,6 @@
 """From a folder of photos and a recipe to a finished run."""
 
+import resource
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -276,6 +277,7 @@ def _train_model(
         "best_epoch": fit.at.best_epoch,
         "precision": fit.precision,
         "processes": world.size,
+        "peak_memory_bytes": _peak_memory(),
     }
     if fold.validation is not None:
         log_probs = fit.look(fold.validation, run.recipe.infer.views, averaged)
@@ -287,6 +289,14 @@ def _train_model(
         finish_model(fold.folder, facts, history)
         _tidy(fold.folder)
         say(f"fold {fold.name} is trained, {duration(facts['wall_s'])} in this process")
+
+
+def _peak_memory() -> dict[str, int]:
+    # Of this process since it began, and of its GPU.
+    peak = {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    if torch.cuda.is_available():
+        peak["GPU memory"] = torch.cuda.max_memory_allocated()
+    return peak
 
 
 def _tidy(folder: Path) -> None:

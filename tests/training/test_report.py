@@ -1,0 +1,130 @@
+"""The report of a real run and a real blend, and the maps in it."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from chajong.blending.make import make_blend
+from chajong.errors import RunError
+from chajong.predictions import Predictions
+from chajong.reporting.report_page import Subject, report_page
+from chajong.run import Run
+from chajong.training.heat import heat
+from chajong.training.look_again import look_again
+from chajong.training.predict import open_eye
+from tests.training.tiny import CPU, NUM_CLASSES, make_pixels
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="module")
+def page(finished: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return report_page(Subject.open(finished.folder), tmp_path_factory.mktemp("page") / "r.html")
+
+
+def words(path: Path) -> str:
+    text = re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", path.read_text("utf-8"), flags=re.DOTALL)
+    return " ".join(text.split())
+
+
+def test_the_page_says_what_the_run_says(finished: Run, page: Path) -> None:
+    said, score = words(page), finished.score()
+    assert score is not None
+    assert f"{score['log_loss']['value']:.4f} log loss out of fold" in said
+    for name in ("fold 0", "fold 1", finished.record.data_fingerprint, "backbone"):
+        assert name in said
+    for name in finished.labels.names:
+        assert name in said
+    assert said.count("epoch") >= 3
+    assert "GiB memory" in said
+
+
+def test_the_page_stands_alone(page: Path) -> None:
+    text = page.read_text("utf-8")
+    sources = re.findall(r'(?:src|href)="([^"]*)"', text)
+    assert sources
+    assert all(source.startswith(("data:image/jpeg;base64,", "#")) for source in sources)
+    assert "url(" not in text
+    assert "default-src 'none'" in text
+
+
+def test_mistaken_photos_have_a_map_beside_them(finished: Run, page: Path) -> None:
+    table = Predictions.load(finished.predictions_path)
+    truth = np.array([table.classes.index(table.truth()[id_]) for id_ in table.ids])
+    wrong = int((table.probabilities().argmax(axis=1) != truth).sum())
+    maps = page.read_text("utf-8").count('alt="what speaks for either class"')
+    assert (maps > 0) == (wrong > 0)
+    assert wrong > 0, "the tiny run should make some mistakes for this test to see anything"
+
+
+def test_a_map_sums_to_the_difference_of_the_logits(finished: Run) -> None:
+    eye = open_eye(finished, "0", CPU)
+    targets = np.arange(6) % NUM_CLASSES
+    others = (targets + 1) % NUM_CLASSES
+    pixels = make_pixels(targets)
+    found = heat(eye, pixels, targets, others)
+    assert found is not None
+    with torch.inference_mode():
+        logits = eye.network(eye.prepare(torch.from_numpy(pixels))).numpy()
+    rows = np.arange(6)
+    head = eye.network.get_classifier()  # type: ignore[operator]
+    bias = head.bias.detach().numpy()
+    gap = logits[rows, targets] - logits[rows, others] - (bias[targets] - bias[others])
+    np.testing.assert_allclose(found.mean(axis=(1, 2)), gap, atol=1e-4)
+    back = heat(eye, pixels, others, targets)
+    assert back is not None
+    np.testing.assert_allclose(back, -found, atol=1e-5)
+
+
+def test_a_blend_has_a_page_with_its_weights(finished: Run, tmp_path: Path) -> None:
+    made, _ = make_blend([finished], [look_again(finished, ("plain", "flip"))], 2, tmp_path / "b")
+    said = words(report_page(Subject.open(tmp_path / "b"), tmp_path / "b.html"))
+    assert "A blend of 1 run" in said
+    for member in made.members:
+        for view, weight in zip(member.views, member.weights, strict=True):
+            assert f"{view} {weight:.3f}" in said
+
+
+def test_a_run_that_is_not_done_has_a_page_without_a_score(finished: Run, tmp_path: Path) -> None:
+    young = tmp_path / "young"
+    ignore = shutil.ignore_patterns("fold-1", "oof.parquet", "score.json")
+    shutil.copytree(finished.folder, young, ignore=ignore)
+    said = words(report_page(Subject.open(young), tmp_path / "p.html"))
+    assert "1 of 2 models" in said
+    assert "fold 0" in said
+    with pytest.raises(RunError, match="is no run"):
+        Subject.open(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        made = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_is_wider_than_the_screen(page: Path, browser: "Browser", width: int) -> None:
+    shown = browser.new_page(viewport={"width": width, "height": 800})
+    wrong: list[str] = []
+    shown.on("pageerror", lambda error: wrong.append(str(error)))
+    shown.on("console", lambda message: wrong.append(message.text))
+    shown.goto(page.as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    assert shown.locator("svg").count() >= 5
+    line = shown.locator("path.line").first
+    assert line.evaluate("each => getComputedStyle(each).fill") == "none"
+    shown.close()
+    assert wrong == []
