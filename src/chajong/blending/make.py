@@ -122,7 +122,7 @@ def _data(
 
 def _columns(table: Predictions, labels: Labels) -> Places:
     # (n,) where the true class of each photo is once equal classes are merged.
-    truth = labels.indices([table.truth()[id_] for id_ in table.ids])
+    truth = labels.indices(list(table.truth().values()))
     return np.searchsorted(np.unique(labels.canonical), labels.canonical[truth])
 
 

@@ -48,7 +48,9 @@ def heat_pictures(
     from chajong.training.world import pick_device
 
     fold_of = dict(zip(table.ids, table.folds or (), strict=True))
-    photos = {row["id"]: row for row in run.manifest().table.iter_rows(named=True)}
+    manifest, asked = run.manifest(), {question.id for question in questions}
+    rows = manifest.table.filter(manifest.table["id"].is_in(asked)).iter_rows(named=True)
+    photos = {row["id"]: row for row in rows}
     preprocess = evaluation_preprocess(run.recipe)
     found: dict[Question, str] = {}
     for name in run.done:
@@ -56,7 +58,7 @@ def heat_pictures(
         for question in (q for q in questions if str(fold_of[q.id]) == name):
             row = photos[question.id]
             try:
-                pixels = preprocess(read_file(run.manifest().path_of(row["path"])))
+                pixels = preprocess(read_file(manifest.path_of(row["path"])))
             except Unreadable:
                 continue
             places = [run.labels.indices([each]) for each in question[1:]]

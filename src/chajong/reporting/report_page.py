@@ -313,7 +313,7 @@ def _views(subject: Subject) -> list[tuple[str, str, float | None, float | None]
     table = subject.table
     if table is None:
         return []
-    truth = subject.labels.indices([table.truth()[id_] for id_ in table.ids])
+    truth = subject.labels.indices(list(table.truth().values()))
     rows = np.arange(len(truth))
     share = 1 / len(table.views)
     return [
