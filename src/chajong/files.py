@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -167,13 +168,18 @@ def read_json(path: Path, kind: type[T], refuse: type[ChajongError], advice: str
         ChajongError: Of the class `refuse`, if the file cannot be read or holds anything else.
     """  # noqa: DOC503 whose name is not known here
     try:
-        return TypeAdapter(kind).validate_python(json.loads(path.read_text(encoding="utf-8")))
+        return _checker(kind).validate_python(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         said = "; ".join(f"{'.'.join(map(str, d['loc']))}: {d['msg']}" for d in error.errors())
         cause: Exception = error
     except (OSError, ValueError, RecursionError) as error:
         said, cause = str(error), error
     raise refuse(f"{path} is damaged: {said}. {advice}") from cause
+
+
+@cache
+def _checker(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
 
 
 def read_memory(path: Path, columns: pl.Schema) -> pl.DataFrame:
