@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from chajong.errors import ChajongError, DataError, ResourceError, RunError
+from chajong.experiments.listing import list_runs, row_of
 from chajong.files import fingerprint, write_json
 from chajong.labels import Labels
 from chajong.manifest import ISSUE_COLUMNS, PHOTO_COLUMNS, Manifest
@@ -241,6 +242,7 @@ def test_a_process_killed_while_it_made_the_folder(step: int, tmp_path: Path) ->
     killed = subprocess.run([sys.executable, "-c", STARTING, str(folder), str(step)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert not (folder / "run.json").exists()
+    assert list_runs(tmp_path) == []
     with pytest.raises(RunError, match="is no run"):
         Run.load(folder)
     # Even a run of something else may have the folder: nothing was trained in it.
@@ -393,9 +395,7 @@ def test_damage_of_what_was_measured(damage: Callable[[Path], None], tmp_path: P
     run = finished(tmp_path / "run")
     damage(run.folder)
     with pytest.raises(RunError) as caught:
-        again = Run.load(run.folder)
-        again.score()
-        again.seconds()
+        row_of(Run.load(run.folder))
     assert LATER[damage] in str(caught.value)
 
 

@@ -4,6 +4,13 @@ Two kinds of chance are told apart: that of the photos, which the grouped bootst
 that of the training: the same recipe trained again with another seed scores otherwise. A verdict
 other than noise needs a difference that both together do not explain.
 
+The variance of the difference is V + (1 / s_a + 1 / s_b) max(0, r**2 - e**2). V is that of the
+bootstrap over groups, r the spread of a score over trainings, and e the part of r that is chance
+on each photo for itself, which V holds already (photos and trainings are crossed random effects;
+Searle et al. 1992, "Variance Components"). A measured r has few degrees of freedom; those of the
+sum follow Satterthwaite (1946), and the interval is that of Student's t. Where r is assumed, e is
+not known and taken as 0, so that noise is called noise rather too often than not often enough.
+
 Shapes: n photos, g groups of near-duplicates, s trainings of a side.
 """
 
@@ -208,13 +215,8 @@ def compare(
 ) -> Comparison:
     """Compare two sides.
 
-    The variance of the difference is V + k max(0, r**2 - e**2) with k = 1 / s_a + 1 / s_b: V is
-    that of the bootstrap over groups, r the spread of a score over trainings, and e the part of r
-    that is chance on each photo for itself, which V holds already (photos and trainings are
-    crossed random effects; Searle et al. 1992, "Variance Components"). A measured r has few
-    degrees of freedom; those of the sum follow Satterthwaite (1946), and the interval is that of
-    Student's t. Where r is assumed, e is not known and taken as 0, so that noise is called noise
-    rather too often than not often enough.
+    The variance of the difference is V + (1 / s_a + 1 / s_b) max(0, r**2 - e**2), see the head of
+    this file.
 
     Args:
         pairs: What both lost.
