@@ -61,8 +61,7 @@ def list_(
     elif not found:
         say(f"There are no runs in {folder}. Train one with: chajong train DATA --recipe NAME")
     else:
-        for line in table(chosen):
-            print(line)
+        print("\n".join(table(chosen)))
 
 
 @runs_app.command()

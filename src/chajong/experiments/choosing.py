@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from rich.cells import cell_len
-
 from chajong.errors import RunError
 from chajong.experiments.listing import Row
 from chajong.progress import duration
@@ -85,12 +83,20 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         cells = _cells(row)
         lines.append([cells[place] for place in (*shown, -1)])
-    widths = [max(cell_len(line[place]) for line in lines) for place in range(len(shown))]
+    widths = [max(_width(line[place]) for line in lines) for place in range(len(shown))]
     for line in lines:
         padded = [
-            cell + " " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=False)
+            cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=False)
         ]
         yield "  ".join([*padded, line[-1]]).rstrip()
+
+
+def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # Korean letters take two columns
+
+    return cell_len(text)
 
 
 def _is_shown(heading: str, rows: Sequence[Row]) -> bool:

@@ -6,15 +6,16 @@ these anew and reads what is not the same, so that the memory is never believed 
 Nothing here is imported at the top that takes long.
 """
 
+import gc
 import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chajong.environment import code_fingerprint
 from chajong.errors import ChajongError, ResourceError, RunError
@@ -23,15 +24,18 @@ from chajong.progress import Progress, say
 if TYPE_CHECKING:
     from chajong.run import Run
 
-Stamps = dict[str, list[int] | None]
-"""The inode, time of change and size of each file of a run by its name; none where missing."""
-
 _MEMORY = ".list.json"
 _RECORD = "run.json"
 _READ = (_RECORD, "recipe.yaml", "labels.json", "score.json", "notes.jsonl")
 # A file that is changed twice within the grain of the clock may look unchanged.
 _SETTLED_S = 2.0
 _MANY = 200
+
+
+class _Seen(NamedTuple):
+    # As texts, because a hundred thousand small objects take long to read.
+    files: str  # names, with a bar between them
+    stamps: str  # inode, time of change and size of each, or a dash where it is missing
 
 
 @dataclass(frozen=True)
@@ -101,22 +105,22 @@ def list_runs(folder: Path) -> list[Row]:
     """
     known = _remembered(folder)
     rows: dict[str, Row] = {}
-    stamps: dict[str, Stamps] = {}
+    seen: dict[str, _Seen] = {}
     stale = []
     for name in _names(folder):
         found = known.get(name)
-        if found is not None and found[0] == _stamps(folder / name, found[0]):
-            stamps[name], rows[name] = found
+        if found is not None and found[0] == _look(f"{folder}/{name}", found[0].files):
+            seen[name], rows[name] = found
         elif (folder / name / _RECORD).exists():
             stale.append(name)
     try:
-        for name, row, stamp in _read_anew(folder, stale):
+        for name, row, files in _read_anew(folder, stale):
             rows[name] = row
-            if _settled(stamp):
-                stamps[name] = stamp
+            if _settled(files):
+                seen[name] = files
     finally:
-        if stamps.keys() != known.keys() or any(name in stamps for name in stale):
-            _remember(folder, {name: (stamp, rows[name]) for name, stamp in stamps.items()})
+        if seen.keys() != known.keys() or any(name in seen for name in stale):
+            _remember(folder, {name: (files, rows[name]) for name, files in seen.items()})
     return sorted(rows.values(), key=lambda row: row.started, reverse=True)
 
 
@@ -170,56 +174,58 @@ def _names(folder: Path) -> list[str]:
         raise RunError(f"{folder} cannot be listed: {error.strerror}.") from error
 
 
-def _read_anew(folder: Path, names: list[str]) -> Iterator[tuple[str, Row, Stamps]]:
+def _read_anew(folder: Path, names: list[str]) -> Iterator[tuple[str, Row, _Seen]]:
     if not names:
         return
     from chajong.run import Run
 
     with Progress("reading runs", len(names), "runs", quiet=len(names) < _MANY) as progress:
         for name in names:
-            path = folder / name
+            path = f"{folder}/{name}"
             # Before they are read: what changes meanwhile must look changed the next time.
-            stamps = _stamps(path, _READ)
+            first = _look(path, "|".join(_READ))
             try:
-                run = Run.load(path)
-                done = [run.model_folder(model) / "done.json" for model in run.models]
-                stamps |= _stamps(path, [each.relative_to(path).as_posix() for each in done])
-                yield name, row_of(run), stamps
+                run = Run.load(folder / name)
+                done = [f"{run.model_folder(model).name}/done.json" for model in run.models]
+                then = _look(path, "|".join(done))
+                yield name, row_of(run), _Seen(*map("|".join, zip(first, then, strict=True)))
             except ChajongError as error:
                 say(f"left out: {error}")
             progress.advance()
 
 
-def _stamps(run: Path, files: Mapping[str, Any] | tuple[str, ...] | list[str]) -> Stamps:
-    return {name: _stamp(f"{run}/{name}") for name in files}
+def _look(run: str, files: str) -> _Seen:
+    stamps = []
+    for name in files.split("|"):
+        try:
+            found = os.stat(f"{run}/{name}")  # noqa: PTH116 pathlib takes twice as long
+        except OSError:
+            stamps.append("-")
+        else:
+            stamps.append(f"{found.st_ino}.{found.st_ctime_ns}.{found.st_size}")
+    return _Seen(files, "|".join(stamps))
 
 
-def _stamp(path: str) -> list[int] | None:
-    try:
-        found = os.stat(path)  # noqa: PTH116 a hundred thousand times, and pathlib takes twice as long
-    except OSError:
-        return None
-    return [found.st_ino, found.st_ctime_ns, found.st_size]
-
-
-def _settled(stamps: Stamps) -> bool:
-    newest = max(stamp[1] for stamp in stamps.values() if stamp is not None)
+def _settled(seen: _Seen) -> bool:
+    newest = max(int(stamp.split(".")[1]) for stamp in seen.stamps.split("|") if stamp != "-")
     return newest < time.time_ns() - _SETTLED_S * 1e9
 
 
-def _remembered(folder: Path) -> dict[str, tuple[Stamps, Row]]:
+def _remembered(folder: Path) -> dict[str, tuple[_Seen, Row]]:
     # Nothing where the memory is missing, damaged, or by another version of this program.
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, ValueError, TypeError), _without_collector():
         signature, text = (folder / _MEMORY).read_text(encoding="utf-8").split("\n", 1)
         if signature == _signature(text):
-            return {name: (stamps, Row(**row)) for name, (stamps, row) in json.loads(text).items()}
+            known = json.loads(text)
+            return {name: (_Seen(*seen), Row(*row)) for name, (seen, row) in known.items()}
     return {}
 
 
-def _remember(folder: Path, known: Mapping[str, tuple[Stamps, Row]]) -> None:
+def _remember(folder: Path, known: Mapping[str, tuple[_Seen, Row]]) -> None:
     from chajong.files import write_text
 
-    text = json.dumps({name: (stamps, vars(row)) for name, (stamps, row) in known.items()})
+    plain = {name: (seen, [*vars(row).values()]) for name, (seen, row) in known.items()}
+    text = json.dumps(plain, separators=(",", ":"))
     try:
         write_text(folder / _MEMORY, f"{_signature(text)}\n{text}")
     except ResourceError as error:
@@ -228,3 +234,15 @@ def _remember(folder: Path, known: Mapping[str, tuple[Stamps, Row]]) -> None:
 
 def _signature(text: str) -> str:
     return f"{code_fingerprint()} {sha256(text.encode()).hexdigest()}"
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    # It would look through all objects again and again while they only become more.
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
