@@ -34,6 +34,7 @@ RETRAINING = 0.006
 """By how much retraining moves a log loss, as a standard deviation, where it is not measured."""
 
 _NUM_RESAMPLES = 2000
+_AT_ONCE = 500_000  # groups drawn, so that memory stays small
 _SHOWN = 3
 _Z = 1.959964  # of a 95 % interval
 
@@ -276,7 +277,10 @@ def mcnemar(num_won: int, num_lost: int) -> float:
         one half each; at most 1.
     """
     num = num_won + num_lost
-    tail = sum(math.comb(num, k) for k in range(min(num_won, num_lost) + 1))
+    tail = ways = 1
+    for k in range(min(num_won, num_lost)):
+        ways = ways * (num - k) // (k + 1)  # from `num` over k to `num` over k + 1
+        tail += ways
     return min(1.0, 2 * tail / (1 << num))
 
 
@@ -308,11 +312,11 @@ def _bootstrap(gaps: Floats, groups: NDArray[np.intp], seed: int, num_resamples:
     sums, sizes = np.bincount(groups, gaps), np.bincount(groups)
     sums, sizes = sums[sizes > 0], sizes[sizes > 0]
     rng, num = np.random.default_rng(seed), len(sizes)
-    draws = np.empty(num_resamples)
-    for row in range(num_resamples):
-        counts = np.bincount(rng.integers(num, size=num, dtype=np.int32), minlength=num)
-        draws[row] = (counts @ sums) / (counts @ sizes)
-    return draws
+    draws = []
+    for start in range(0, num_resamples, rows := max(1, _AT_ONCE // num)):
+        drawn = rng.integers(num, size=(min(rows, num_resamples - start), num), dtype=np.int32)
+        draws.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+    return np.concatenate(draws)
 
 
 class _Spread(NamedTuple):

@@ -150,7 +150,7 @@ class Pairs:
                 "sides must have held out some of the same photos."
             )
         for losses in (self.losses_a, self.losses_b):
-            if len(np.unique(losses, axis=0)) < len(losses):
+            if len({each.tobytes() for each in losses}) < len(losses):
                 raise PredictionsError(
                     "Two trainings of one side answer alike on every photo, so they are one "
                     "training twice and say nothing of its spread. Give runs with other seeds: "
