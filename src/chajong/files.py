@@ -168,7 +168,8 @@ def read_json(path: Path, kind: type[T], refuse: type[ChajongError], advice: str
         ChajongError: Of the class `refuse`, if the file cannot be read or holds anything else.
     """  # noqa: DOC503 whose name is not known here
     try:
-        return _checker(kind).validate_python(json.loads(path.read_text(encoding="utf-8")))
+        value: T = _checker(kind).validate_python(json.loads(path.read_text(encoding="utf-8")))
+        return value
     except ValidationError as error:
         said = "; ".join(f"{'.'.join(map(str, d['loc']))}: {d['msg']}" for d in error.errors())
         cause: Exception = error
@@ -178,7 +179,7 @@ def read_json(path: Path, kind: type[T], refuse: type[ChajongError], advice: str
 
 
 @cache
-def _checker(kind: type[T]) -> TypeAdapter[T]:
+def _checker(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
