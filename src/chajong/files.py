@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
@@ -168,7 +168,8 @@ def read_json(path: Path, kind: type[T], refuse: type[ChajongError], advice: str
         ChajongError: Of the class `refuse`, if the file cannot be read or holds anything else.
     """  # noqa: DOC503 whose name is not known here
     try:
-        value: T = _checker(kind).validate_python(json.loads(path.read_text(encoding="utf-8")))
+        read = json.loads(path.read_text(encoding="utf-8"))
+        value: T = _checker(cast(Any, kind)).validate_python(read)
         return value
     except ValidationError as error:
         said = "; ".join(f"{'.'.join(map(str, d['loc']))}: {d['msg']}" for d in error.errors())
