@@ -111,7 +111,7 @@ def test_readmes_show_each_step_of_the_main_job(page: str) -> None:
     shown = {call[0] for line in shell_lines(page) for call in calls(line)}
 
     main_job = {"doctor", "audit", "train", "runs", "predict", "evaluate", "submit"}
-    assert shown == main_job | {"suspects", "review", "blend"}
+    assert shown == main_job | {"suspects", "review", "compare", "blend"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -13,13 +13,14 @@ import pytest
 import yaml
 
 from chajong.errors import ChajongError, DataError, ResourceError, RunError
+from chajong.experiments.listing import list_runs, row_of
 from chajong.files import fingerprint, write_json
 from chajong.labels import Labels
 from chajong.manifest import ISSUE_COLUMNS, PHOTO_COLUMNS, Manifest
 from chajong.metrics import Estimate
 from chajong.recipe import Recipe, fingerprint_of
-from chajong.recipes import RECIPES, load_recipe
-from chajong.run import Record, Run, finish_model, list_runs, now
+from chajong.recipes import load_recipe
+from chajong.run import Record, Run, finish_model, now
 from chajong.score import Score
 from chajong.split import split
 
@@ -145,22 +146,6 @@ def test_progress_of_a_run(tmp_path: Path) -> None:
     assert "(done)" in summary
     assert "log loss              0.5000   0.4000 to 0.6000" in summary
     assert str(run.predictions_path) in summary
-
-
-def test_a_row_tells_score_time_and_what_the_recipe_changes(tmp_path: Path) -> None:
-    run = finished(tmp_path / "tries")
-    name, status, log_loss, top1, took, began, changes = run.row()
-    assert (name, status, log_loss, top1, took) == ("tries", "done", "0.5000", "0.9000", "2.0 min")
-    assert began == run.record.created[:16].replace("T", " ")
-    assert changes == "train.epochs=3, folds.num_folds=2"
-    assert finished(tmp_path / "plain", recipe=RECIPES["demo"]).row()[-1] == ""
-    assert started(tmp_path / "fresh").row()[1:5] == ("0 of 2 models", "", "", "0 s")
-
-
-def test_a_row_compares_with_the_nearest_recipe_where_none_has_the_name(tmp_path: Path) -> None:
-    mine = load_recipe("convnext-focal", ["name=mine", "optim.lr=0.001", "train.ema.decay=0.9"])
-    run = started(tmp_path / "run", mine)
-    assert run.row()[-1] == "convnext-focal-ema: optim.lr=0.001, train.ema.decay=0.9"
 
 
 def test_runs_of_folds_and_of_all_photos_are_told_apart(tmp_path: Path) -> None:
@@ -410,7 +395,7 @@ def test_damage_of_what_was_measured(damage: Callable[[Path], None], tmp_path: P
     run = finished(tmp_path / "run")
     damage(run.folder)
     with pytest.raises(RunError) as caught:
-        Run.load(run.folder).row()
+        row_of(Run.load(run.folder))
     assert LATER[damage] in str(caught.value)
 
 
@@ -423,34 +408,6 @@ def test_damage_of_the_rest(tmp_path: Path) -> None:
         (run.folder / name).write_text("PAR1 no more")
         with pytest.raises(DataError):
             read()
-
-
-def test_runs_are_listed_newest_first_and_damaged_ones_are_named(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    for number, name in enumerate(["b", "c", "a"]):
-        finished(tmp_path / name)
-        path = tmp_path / name / "run.json"
-        record = json.loads(path.read_text(encoding="utf-8"))
-        write_json(path, {**record, "created": f"2026-01-0{number + 1}T00:00:00+09:00"})
-    damages = [*LOADING, *LATER]
-    for damage in damages:
-        damage(finished(tmp_path / damage.__name__).folder)
-    (tmp_path / "no run").mkdir()
-    (tmp_path / "file").write_text("")
-    assert [run.folder.name for run in list_runs(tmp_path)] == ["a", "c", "b"]
-    said = capfd.readouterr().err
-    for damage in damages:
-        assert str(tmp_path / damage.__name__) in said
-    assert said.count("left out: ") == len(damages)
-    assert "no run" not in said
-
-
-def test_a_folder_without_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "file").write_text("")
-    for folder in (tmp_path, tmp_path / "missing", tmp_path / "file"):
-        assert list_runs(folder) == []
-    assert capfd.readouterr().err == ""
 
 
 HOLDING = """

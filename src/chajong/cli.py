@@ -10,8 +10,9 @@ from rich.table import Table
 
 from chajong.cli_oof import blend, expect, report, review, suspects
 from chajong.cli_options import CacheOption, CatalogueOption, Data, Layout, LayoutOption
+from chajong.cli_runs import compare, runs_app
 from chajong.errors import ChajongError
-from chajong.progress import Interrupted, say
+from chajong.progress import Interrupted
 
 app = typer.Typer(
     help="Tells the exact model of a car from a photo, with a probability one can trust.",
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 recipes_app = typer.Typer(help="List the named recipes, or show one.", rich_markup_mode=None)
 app.add_typer(recipes_app, name="recipes")
+app.add_typer(runs_app, name="runs")
 
 
 def main() -> None:
@@ -177,26 +179,7 @@ def train(
         print(line)
 
 
-@app.command()
-def runs(
-    folder: Annotated[Path, typer.Argument(help="Where the runs lie.")] = Path("runs"),
-) -> None:
-    """List all runs with score, time and what their recipes change."""
-    from chajong.run import list_runs
-
-    found = list_runs(folder)
-    if not found:
-        say(f"There are no runs in {folder}. Train one with: chajong train DATA --recipe NAME")
-        return
-    table = Table(box=None, header_style="bold")
-    for heading in ("run", "status", "log loss", "top-1", "time", "started", "differs in"):
-        table.add_column(heading, overflow="fold")
-    for run in found:
-        table.add_row(*run.row())
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
-
-
-for command in (suspects, review, blend, expect, report):
+for command in (suspects, review, blend, expect, compare, report):
     app.command()(command)
 
 

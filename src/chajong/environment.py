@@ -6,7 +6,6 @@ import platform
 import subprocess
 import sys
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +66,8 @@ def package_version(name: str) -> str | None:
     Returns:
         Its version; none where it is missing.
     """
+    from importlib import metadata  # takes long, and listing runs needs none of it
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -9,9 +9,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
@@ -167,13 +168,20 @@ def read_json(path: Path, kind: type[T], refuse: type[ChajongError], advice: str
         ChajongError: Of the class `refuse`, if the file cannot be read or holds anything else.
     """  # noqa: DOC503 whose name is not known here
     try:
-        return TypeAdapter(kind).validate_python(json.loads(path.read_text(encoding="utf-8")))
+        read = json.loads(path.read_text(encoding="utf-8"))
+        value: T = _checker(cast(Any, kind)).validate_python(read)
+        return value
     except ValidationError as error:
         said = "; ".join(f"{'.'.join(map(str, d['loc']))}: {d['msg']}" for d in error.errors())
         cause: Exception = error
     except (OSError, ValueError, RecursionError) as error:
         said, cause = str(error), error
     raise refuse(f"{path} is damaged: {said}. {advice}") from cause
+
+
+@cache
+def _checker(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def read_memory(path: Path, columns: pl.Schema) -> pl.DataFrame:

@@ -51,16 +51,25 @@ def differences(a: Recipe, b: Recipe) -> dict[str, tuple[Any, Any]]:
         The values of both by dotted path, for the paths where they differ; None where there is
         no such path. Items of lists count from 0.
     """
-    left, right = (
-        dict(_leaves(recipe.model_dump(mode="json", exclude=set(SAID_OF_ITSELF))))
-        for recipe in (a, b)
-    )
+    left, right = flat(a), flat(b)
     paths = dict.fromkeys([*left, *right])
     return {
         path: (left.get(path), right.get(path))
         for path in paths
         if left.get(path) != right.get(path)
     }
+
+
+def flat(recipe: Recipe) -> dict[str, Any]:
+    """Lay a recipe out as one level.
+
+    Args:
+        recipe: The recipe.
+
+    Returns:
+        All that it decides, by dotted path.
+    """
+    return dict(_leaves(recipe.model_dump(mode="json", exclude=set(SAID_OF_ITSELF))))
 
 
 def read_recipe_file(path: Path) -> dict[str, Any]:

@@ -9,14 +9,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from chajong.errors import ChajongError, RecipeError, RunError
+from chajong.errors import RecipeError, RunError
 from chajong.files import fingerprint, locked, read_json, write_json, write_text
 from chajong.labels import Labels
 from chajong.manifest import Manifest
-from chajong.progress import duration, say
 from chajong.recipe import Recipe, fingerprint_of
 from chajong.recipe_file import differences, make_recipe, read_recipe_file
-from chajong.recipes import RECIPES
 from chajong.score import Score
 from chajong.split import Split
 from chajong.wording import listed
@@ -128,17 +126,6 @@ class Run:
         path = self.model_folder(name) / "history.json"
         return _read(path, list[dict[str, Any]]) if path.exists() else []
 
-    def facts(self, name: str) -> dict[str, Any]:
-        """Read what is known of a training that is over.
-
-        Args:
-            name: Number of a fold, or `all`, that is trained.
-
-        Returns:
-            Such as `seconds`, `wall_s`, `epochs`, `precision` and `peak_memory_bytes`.
-        """
-        return _read(self.model_folder(name) / "done.json", dict[str, Any])
-
     def manifest(self) -> Manifest:
         """Read the photos that the run is trained on.
 
@@ -163,6 +150,17 @@ class Run:
         """
         return _read(self.score_path, Score).as_dict() if self.score_path.exists() else None
 
+    def facts(self, name: str) -> dict[str, Any]:
+        """Read what was kept about a training that is over.
+
+        Args:
+            name: Number of a fold, or `all`.
+
+        Returns:
+            Such as its seconds, epochs and precision.
+        """
+        return _read(self.model_folder(name) / "done.json", dict[str, Any])
+
     def seconds(self) -> float:
         """Add up the training time of the models that are trained.
 
@@ -180,24 +178,6 @@ class Run:
         """
         done, models = len(self.done), len(self.models)
         return "done" if done == models else f"{done} of {models} models"
-
-    def row(self) -> tuple[str, ...]:
-        """Give the run as a row of a table.
-
-        Returns:
-            Name, status, log loss, top-1, time, start, and how the recipe differs from the named
-            one, or the named one that is nearest.
-        """
-        score = self.score() or {}
-        figures = [f"{score[key]['value']:.4f}" if score else "" for key in ("log_loss", "top1")]
-        base = RECIPES.get(self.recipe.name) or _nearest(self.recipe)
-        unlike = differences(base, self.recipe)
-        changes = ", ".join(f"{path}={value}" for path, (_, value) in unlike.items())
-        if base.name != self.recipe.name:
-            changes = f"{base.name}: {changes}"
-        started = self.record.created[:16].replace("T", " ")
-        name = self.folder.name
-        return (name, self.status(), *figures, duration(self.seconds()), started, changes)
 
     def summary(self) -> list[str]:
         """Say what has become of the run, for a terminal.
@@ -335,27 +315,6 @@ class Run:
         return self
 
 
-def list_runs(folder: Path) -> list[Run]:
-    """Find the runs in a folder, and say on standard error which of them are damaged.
-
-    Args:
-        folder: Such as `runs`.
-
-    Returns:
-        The runs that can be read, the newest first.
-    """
-    runs: list[Run] = []
-    for path in sorted(folder.glob(f"*/{_RECORD}"), reverse=True):
-        try:
-            run = Run.load(path.parent)
-            run.row()  # reads the rest, so that no damage is left to be found later
-        except ChajongError as error:
-            say(f"left out: {error}")
-        else:
-            runs.append(run)
-    return sorted(runs, key=lambda run: run.record.created, reverse=True)
-
-
 def now() -> str:
     """Tell the time for a record.
 
@@ -395,10 +354,6 @@ def _refuse_strangers(folder: Path) -> None:
             f"{folder} is not empty and holds no run, but {listed(strangers, 3)}. "
             "Choose another folder with --out."
         )
-
-
-def _nearest(recipe: Recipe) -> Recipe:
-    return min(RECIPES.values(), key=lambda named: len(differences(named, recipe)))
 
 
 def _read(path: Path, kind: type[T]) -> T:

@@ -1,0 +1,67 @@
+"""Training a run again, to see whether the same comes out."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from chajong.corrections import Corrections
+from chajong.environment import code_fingerprint
+from chajong.errors import RunError
+from chajong.experiments.sameness import Sameness, sameness
+from chajong.photos.audit import audit
+from chajong.progress import say
+from chajong.run import Run
+from chajong.training.train import Options, train
+from chajong.training.weights import build_network
+
+
+def rerun(run: Run, data: Path | None, options: Options) -> Sameness | None:
+    """Train the models of a run again in another folder, and compare bit by bit.
+
+    Args:
+        run: The run, at least one of its models trained.
+        data: The photos; where they lay then, if none.
+        options: Where and how to train; what decides the result is the run's.
+
+    Returns:
+        How alike both are; none on the processes that only help the first.
+
+    Raises:
+        RunError: If nothing is trained yet, or data or first weights are not those of the run.
+    """
+    _check(run, data or Path(run.record.data), options)
+    out = options.out or run.folder.with_name(f"{run.folder.name}-again")
+    if out.resolve() == run.folder.resolve():
+        raise RunError(f"{run.folder} cannot be trained again in itself: choose another --out.")
+    again = None
+    whole = run.done == run.models and run.models != ("all",)
+    for fold in (None,) if whole else run.done:
+        # The licence of the weights was accepted for this run.
+        chosen = replace(options, out=out, fold=fold, allow_noncommercial=True)
+        again = train(data or Path(run.record.data), run.recipe, chosen)
+    return sameness(run, again) if again is not None else None
+
+
+def _check(run: Run, data: Path, options: Options) -> None:
+    # Before any work is done.
+    if not run.done:
+        raise RunError(f"{run.folder} has no trained model to compare with. Train it first.")
+    if not data.exists():
+        raise RunError(f"{run.folder} was trained on {data}, which is not there: say --data.")
+    manifest = audit(data, options.layout, options.cache_folder)
+    if options.corrections is not None:
+        manifest = Corrections.load(options.corrections).apply(manifest)
+    if manifest.fingerprint != run.record.data_fingerprint:
+        corrected = run.record.corrected
+        then = f" and corrections ({corrected})" if corrected else ""
+        raise RunError(
+            f"{run.folder} was trained on other data: {run.record.num_photos:,} photos{then} "
+            f"then, {manifest.trainable().height:,} of {data} now, or their labels, contents or "
+            "groups differ. Give the data of then with --data, --layout and --corrections."
+        )
+    weights = build_network(run.recipe.model, 2, allow_noncommercial=True)[1].name
+    if weights != run.record.weights:
+        raise RunError(
+            f"{run.folder} started from {run.record.weights}; now there is {weights}. Restore them."
+        )
+    if code_fingerprint() != run.record.environment.get("code"):
+        say("the code is not the one that trained this run; what comes out may differ")
