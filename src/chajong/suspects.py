@@ -32,9 +32,6 @@ COLUMNS = pl.Schema(
     }
 )
 
-# Of the ranking. Models that learnt wrong labels are too sure; benchmarks/label_suspects.py.
-_TEMPERATURE = 1.5
-
 
 @dataclass(frozen=True)
 class Suspects:
@@ -93,7 +90,7 @@ def find_suspects(
     p_given, p_other = probs[rows, own], probs[rows, other]
     says = _duplicates(predictions.ids, manifest, labels) if manifest is not None else {}
     suggested = [labels.names[kept[column]] for column in other]
-    score = 1 - _softened(predictions, labels.canonical)[rows, own]
+    score = 1 - p_given
     for row, id_ in enumerate(predictions.ids):
         if (said := says.get(id_)) is not None:
             # Two labels for one picture: one of them is wrong, whatever the models think.
@@ -122,13 +119,6 @@ def _other(probs: NDArray[np.float64], own: NDArray[np.intp]) -> NDArray[np.intp
     rest = probs.copy()
     rest[np.arange(len(own)), own] = -1
     return np.asarray(rest.argmax(axis=1), np.intp)
-
-
-def _softened(predictions: Predictions, canonical: NDArray[np.intp]) -> NDArray[np.float64]:
-    # The geometric mean of the views, less sure than the models are.
-    logits = predictions.log_probs.astype(np.float64).mean(axis=1) / _TEMPERATURE
-    probs = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return merged_probs(probs / probs.sum(axis=1, keepdims=True), canonical)
 
 
 def _num_expected(probs: NDArray[np.float64], own: NDArray[np.intp]) -> int:
