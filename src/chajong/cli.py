@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from chajong.cli_oof import blend, expect, report, review, suspects
+from chajong.cli_oof import blend, expect, report, review, suspects, watch
 from chajong.cli_options import CacheOption, CatalogueOption, Data, Layout, LayoutOption
 from chajong.cli_runs import compare, runs_app
 from chajong.errors import ChajongError
@@ -179,7 +179,7 @@ def train(
         print(line)
 
 
-for command in (suspects, review, blend, expect, compare, report):
+for command in (suspects, review, blend, expect, compare, report, watch):
     app.command()(command)
 
 

@@ -118,3 +118,26 @@ def report(
     from chajong.reporting.report_page import PAGE, Subject, report_page
 
     print(report_page(Subject.open(of), out or of / PAGE))
+
+
+def watch(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    page: Annotated[bool, typer.Option("--page", help="In the browser.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Show where it stands, and end.")] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the page, on this machine only.")
+    ] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the page's address only.")
+    ] = False,
+) -> None:
+    """Show how a training goes, while it goes on."""
+    from chajong.reporting.watch import watch as show
+    from chajong.reporting.watch import watch_page
+    from chajong.run import Run
+
+    if not page:
+        show(Run.load(run), once=once)
+        return
+    for line in watch_page(Run.load(run), port, browser=not no_browser):
+        print(line, flush=True)

@@ -100,7 +100,7 @@ class Server:
         found = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=(\S+)", self.url)
         assert found is not None, self.url
         self.port = int(found[1])
-        self.cookie = f"chajong_review_{self.port}={found[2]}"
+        self.cookie = f"chajong_{self.port}={found[2]}"
 
     def ask(self, path: str, body: Any = None, **headers: str) -> tuple[int, bytes, dict[str, str]]:
         """Ask as the page does, with the cookie, unless told otherwise."""

@@ -47,6 +47,23 @@ def render_page(template: str, out: Path, **values: Any) -> Path:
     Raises:
         ResourceError: If it cannot be written.
     """  # noqa: DOC502 raised by `replacing`
+    text = render(template, **values)
+    with replacing(out) as temporary:
+        # A name that is no text, as Linux allows, must not cost the page.
+        temporary.write_bytes(text.encode("utf-8", "replace"))
+    return out
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill in a template.
+
+    Args:
+        template: Its name among the templates of this package.
+        **values: What it shows; texts are escaped there.
+
+    Returns:
+        The text.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -57,11 +74,7 @@ def render_page(template: str, out: Path, **values: Any) -> Path:
         lstrip_blocks=True,
     )
     environment.filters.update(counted=counted, breakable=_breakable)
-    text = environment.get_template(template).render(values)
-    with replacing(out) as temporary:
-        # A name that is no text, as Linux allows, must not cost the page.
-        temporary.write_bytes(text.encode("utf-8", "replace"))
-    return out
+    return environment.get_template(template).render(values)
 
 
 def counted(num: int, unit: str = "photo") -> str:

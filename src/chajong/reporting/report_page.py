@@ -1,6 +1,6 @@
 """A run or a blend as a page: how good it is, where it is wrong, and how to make it again."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -278,10 +278,19 @@ def _training(run: Run) -> Training:
         said = ", ".join(f"{value / 2**30:.1f} GiB {kind}" for kind, value in memory.items())
         took = duration(facts["seconds"])
         rows.append((name, str(len(entries)), took, f"{speed:,.0f}", f"{waiting:.1%}", said))
-    return Training(run, tuple(_curves(histories)), tuple(rows))
+    return Training(run, tuple(curves(histories)), tuple(rows))
 
 
-def _curves(histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> Iterable[Chart]:
+def curves(histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> Iterator[Chart]:
+    """Draw what was measured from epoch to epoch.
+
+    Args:
+        histories: For each model its name and an entry an epoch.
+
+    Yields:
+        Charts of loss, right answers, learning rate and waiting; none before an epoch is done.
+    """
+
     def lines(key: str, kind: str, said: str) -> list[Series]:
         return [
             Series(said, kind, [(entry["epoch"], entry[key]) for entry in entries])
@@ -289,7 +298,7 @@ def _curves(histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> Iterable[C
             if entries and key in entries[0]
         ]
 
-    if not histories:
+    if not any(entries for _, entries in histories):
         return
     loss = [
         *lines("loss", "faint", "training loss"),

@@ -1,17 +1,8 @@
-"""The review's page in the browser, served to this machine alone.
-
-It listens on 127.0.0.1, every request needs a token that only the printed address has, and the
-Host header must name this machine, so that no web site can reach it by a name of its own (DNS
-rebinding). A photo is asked for by its id, never by a path.
-"""
+"""The review's page in the browser; a photo is asked for by its id, never by a path."""
 
 import getpass
-import re
 import secrets
-import socket
-import threading
-import webbrowser
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +15,7 @@ from chajong.errors import ChajongError, ResourceError, RunError
 from chajong.files import locked
 from chajong.photos.decode import Unreadable, decode
 from chajong.photos.reading import read_file
+from chajong.reporting.local_page import LocalPage, guarded_app, listening
 from chajong.reporting.review import Review, Wish
 from chajong.run import Run
 
@@ -35,18 +27,7 @@ if TYPE_CHECKING:
 
 _STATIC = Path(__file__).with_name("static")
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
-_LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
 _SIDES_PX = {"large": 1600, "small": 320}
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 
 
 def review_labels(
@@ -87,62 +68,39 @@ def review_labels(
         if not review.suspects:
             yield f"No label of {run.folder} is in doubt; there is nothing to review."
             return
-        with _listening(port) as listener:
-            token = secrets.token_urlsafe(16)
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}/?token={token}"
-            yield f"{len(review.suspects):,} suspects, {review.num_decided:,} decided: {url}"
+        with listening(port) as page:
+            yield f"{len(review.suspects):,} suspects, {review.num_decided:,} decided: {page.url}"
             yield "Only this machine can open it. Stop with Ctrl-C; every decision is saved."
-            if browser:
-                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-            _serve(review, listener, token)
+            page.serve(make_app(review, page), browser=browser)
         yield f"{review.num_decided:,} of {len(review.suspects):,} decided"
         if review.corrections.decisions:
             yield f"{path}: {review.corrections.summary()}; next: {review.next_command()}"
 
 
-def make_app(review: Review, token: str, port: int) -> "Starlette":
+def make_app(review: Review, page: LocalPage) -> "Starlette":
     """Make the web application.
 
     Args:
         review: What it shows and where decisions go.
-        token: What every request must bring, in its address or as a cookie.
-        port: Where it listens; it names the cookie, because cookies do not tell ports apart.
+        page: Where it is served.
 
     Returns:
         The application.
     """
-    from starlette.applications import Starlette
-    from starlette.middleware import Middleware
-    from starlette.middleware.base import BaseHTTPMiddleware
-    from starlette.responses import JSONResponse, Response
+    from starlette.responses import JSONResponse
 
-    cookie = f"chajong_review_{port}"
-
-    async def guard(
-        request: "Request", proceed: Callable[["Request"], Awaitable["Response"]]
-    ) -> "Response":
-        refused = _refusal(request, token, cookie)
-        response = Response(refused, 403) if refused else await proceed(request)
-        for name, value in _HEADERS.items():
-            response.headers[name] = value
-        response.headers.setdefault("Cache-Control", "no-store")
-        return response
-
-    def refuse(_: "Request", error: Exception) -> Response:
+    def refuse(_: "Request", error: Exception) -> "Response":
         code = 500 if isinstance(error, ResourceError) else 409
         return JSONResponse({"error": str(error)}, code)
 
-    def misunderstand(_: "Request", error: Exception) -> Response:
+    def misunderstand(_: "Request", error: Exception) -> "Response":
         return JSONResponse({"error": str(error)}, 422)
 
-    return Starlette(
-        routes=_routes(review, token, cookie),
-        middleware=[Middleware(BaseHTTPMiddleware, dispatch=guard)],
-        exception_handlers={ChajongError: refuse, ValidationError: misunderstand},
-    )
+    handlers = {ChajongError: refuse, ValidationError: misunderstand}
+    return guarded_app(_routes(review), page, handlers)
 
 
-def _routes(review: Review, token: str, cookie: str) -> "list[Route]":
+def _routes(review: Review) -> "list[Route]":
     from starlette.concurrency import run_in_threadpool
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
@@ -153,10 +111,7 @@ def _routes(review: Review, token: str, cookie: str) -> "list[Route]":
     def static(request: "Request") -> Response:
         name = request.url.path.strip("/") or "review.html"
         kind = _KINDS[name.rpartition(".")[2]]
-        response = Response((_STATIC / name).read_bytes(), media_type=kind)
-        if kind == "text/html":
-            response.set_cookie(cookie, token, httponly=True, samesite="strict")
-        return response
+        return Response((_STATIC / name).read_bytes(), media_type=kind)
 
     def state(_: "Request") -> Response:
         return JSONResponse(review.state() | {"session": session})
@@ -190,36 +145,6 @@ def _routes(review: Review, token: str, cookie: str) -> "list[Route]":
     ]
 
 
-def _refusal(request: "Request", token: str, cookie: str) -> str | None:
-    host = request.headers.get("host", "")
-    if not _LOOPBACK.fullmatch(host):
-        return "This page is for this machine alone: open it as 127.0.0.1 or localhost."
-    # Other ports of this machine are the same site to a browser, so that cookies are sent.
-    if request.headers.get("origin", f"http://{host}") != f"http://{host}":
-        return "Another page may not ask for this."
-    got = request.query_params.get("token") or request.cookies.get(cookie, "")
-    if not secrets.compare_digest(got.encode(), token.encode()):
-        return "Open the address that chajong review printed: it holds the token."
-    return None
-
-
-def _serve(review: Review, listener: socket.socket, token: str) -> None:
-    import uvicorn
-
-    config = uvicorn.Config(
-        make_app(review, token, listener.getsockname()[1]),
-        loop="asyncio",
-        http="h11",
-        ws="none",
-        lifespan="off",
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=2,
-    )
-    with suppress(KeyboardInterrupt):  # how a review ends; uvicorn has answered what was asked
-        uvicorn.Server(config).run(sockets=[listener])
-
-
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     with locked(path.with_name(f".{path.name}.lock"), wait=False) as held:
@@ -228,22 +153,6 @@ def _alone(path: Path) -> Iterator[None]:
                 f"Another review holds {path} now. Go on in its window, or stop it first."
             )
         yield
-
-
-@contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
-    try:
-        listener = socket.create_server(("127.0.0.1", port))
-    except OSError as error:
-        raise ResourceError(
-            f"Port {port} of 127.0.0.1 cannot be had ({error.strerror or error}). Choose another "
-            "with --port, or leave it out for a free one."
-        ) from error
-    with listener:
-        # asyncio sees to this only for sockets that were made by the name of TCP; without it each
-        # answer takes 40 ms more.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield listener
 
 
 def _jpeg(path: Path, side_px: int) -> bytes:

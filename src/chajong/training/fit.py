@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from chajong import metrics
-from chajong.errors import TrainingError
+from chajong.errors import ResourceError, TrainingError
+from chajong.live import Live
 from chajong.progress import Interrupted, Progress, duration
 from chajong.recipe import Recipe
 from chajong.training.augment import augment, normalise
@@ -34,6 +36,7 @@ from chajong.training.stop import Stop, asked_to_stop
 from chajong.training.world import World
 
 CHECKPOINT = "checkpoint.pt"
+_SHOWN_EVERY_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,13 @@ class Fit:
         counts = np.bincount(fold.train.targets, minlength=fold.num_classes)
         self.loss = make_loss(recipe.loss, torch.from_numpy(counts).to(world.device))
         self.at = Checkpoint()
+        self._begin = self._shown = time.perf_counter()
+        self._first_step = 0
+
+    @property
+    def num_steps_done(self) -> int:
+        """Steps of all epochs so far."""
+        return self.at.epoch * self.batches.num_steps + self.at.step
 
     @property
     def checkpoint_path(self) -> Path:
@@ -127,7 +137,8 @@ class Fit:
         """  # noqa: DOC502 raised by _epoch
         self.at = Checkpoint.restore(self.checkpoint_path, self)
         epochs, total = self.recipe.train.epochs, self.recipe.train.epochs * self.batches.num_steps
-        done = (self.at.epoch * self.batches.num_steps + self.at.step) * self.batches.rows
+        done = self.num_steps_done * self.batches.rows
+        self._begin, self._first_step = time.perf_counter(), self.num_steps_done
         title = f"fold {self.fold.name}"
         with (
             asked_to_stop() as stop,
@@ -186,6 +197,7 @@ class Fit:
             self.at.step = step + 1
             self.at.seconds = time.perf_counter() - begin
             progress.advance(self.batches.rows, f"epoch {epoch + 1}, loss {loss:.3f}")
+            self._show(loss)
             self._heed(stop)
             if time.perf_counter() - saved > self.checkpoint_s:
                 self._save()
@@ -201,6 +213,28 @@ class Fit:
             "seconds": took,
         }
         self._finish_epoch({**entry, **self._validate()}, progress)
+
+    def _show(self, loss: float) -> None:
+        # For those who watch. The checkpoint is too large to be written as often.
+        now = time.perf_counter()
+        if not self.world.leads or now - self._shown < _SHOWN_EVERY_S:
+            return
+        self._shown = now
+        epochs, done = self.recipe.train.epochs, self.num_steps_done
+        total, rate = (
+            epochs * self.batches.num_steps,
+            (done - self._first_step) / (now - self._begin),
+        )
+        live = Live(
+            epochs=epochs,
+            done=done / total,
+            loss=loss,
+            photos_per_s=rate * self.batches.rows,
+            seconds_left=(total - done) / rate,
+            history=tuple(self.at.history),
+        )
+        with suppress(ResourceError):  # the next checkpoint will say it
+            live.save(self.fold.folder)
 
     def _finish_epoch(self, entry: dict[str, Any], progress: Progress) -> None:
         self.at.history.append(entry)

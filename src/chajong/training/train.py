@@ -16,6 +16,7 @@ from chajong.corrections import Corrections
 from chajong.environment import describe_environment
 from chajong.errors import RecipeError, RunError
 from chajong.files import fingerprint, write_json
+from chajong.live import FILE as LIVE
 from chajong.manifest import Manifest
 from chajong.photos.audit import audit
 from chajong.photos.cache import Cache, build_cache, default_cache_folder
@@ -301,7 +302,7 @@ def _peak_memory() -> dict[str, int]:
 
 def _tidy(folder: Path) -> None:
     # The checkpoint, and what processes that were killed while writing left behind.
-    for leftover in (folder / CHECKPOINT, *folder.glob(".*.tmp")):
+    for leftover in (folder / CHECKPOINT, folder / LIVE, *folder.glob(".*.tmp")):
         leftover.unlink(missing_ok=True)
 
 

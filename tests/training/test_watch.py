@@ -1,0 +1,172 @@
+"""A training can be watched while it goes on: what it writes, the terminal, the page."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chajong.errors import RunError
+from chajong.live import FILE, Live, model_states
+from chajong.reporting.watch import sparkline, summary
+from chajong.run import Run
+from chajong.training import fit as module
+from tests.training.conftest import Job
+from tests.training.tiny import make_fit, make_recipe
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+def test_what_is_written_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SHOWN_EVERY_S", 0.0)
+    seen: list[Live] = []
+    monkeypatch.setattr(Live, "save", lambda self, _: seen.append(self))
+    history = make_fit(tmp_path, make_recipe(train_epochs=3)).run()
+    assert [round(live.done * 9, 6) for live in seen] == [*range(1, 10)]
+    assert [len(live.history) for live in seen] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert seen[-1].history[1] == history[1]
+    assert seen[-1].seconds_left == 0
+    assert all(live.photos_per_s > 0 for live in seen)
+    left = [live.seconds_left for live in seen]
+    assert left[1] > left[-2] > 0
+
+
+def test_states_of_models(finished: Run, tmp_path: Path) -> None:
+    run = Run.load(shutil.copytree(finished.folder, tmp_path / "run"))
+    assert [state.status for state in model_states(run)] == ["done", "done"]
+    assert all(len(state.history) == 4 for state in model_states(run))
+    (run.model_folder("1") / "done.json").unlink()
+    assert model_states(run)[1].status == "waiting"
+    live = Live(4, 0.3, 1.5, 100.0, 60.0, history=(run.history("1")[0],))
+    live.save(run.model_folder("1"))
+    state = model_states(run)[1]
+    assert (state.status, state.live) == ("training", live)
+    assert summary([state])[0][:4] == ("fold 1", "training", "1.2 of 4", "1.500")
+    Live(4, 0.3, 1.5, 100.0, 60.0, time_s=time.time() - 300).save(run.model_folder("1"))
+    assert model_states(run)[1].status == "silent"
+    (run.model_folder("1") / FILE).write_text("{")
+    with pytest.raises(RunError, match="damaged"):
+        model_states(run)
+
+
+def test_a_sparkline_goes_from_low_to_high() -> None:
+    assert sparkline([1, 2, 3]) == "▁▅█"
+    assert sparkline([2, 2]) == "▁▁"
+    assert sparkline([]) == ""
+    assert len(sparkline(range(100))) == 24
+
+
+@contextmanager
+def training(job: Job) -> Iterator[None]:
+    """A training of many epochs, from its first sign of life until it is killed."""
+    process = job.start("--set", "train.epochs=5000", "--set", "train.patience=5000")
+    try:
+        end = time.monotonic() + 60
+        while not list(job.out.glob(f"*/{FILE}")):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def page_of(run: Path) -> Iterator[str]:
+    """The address of `chajong watch --page`, by the real command."""
+    command = [sys.executable, "-m", "chajong", "watch", str(run), "--page", "--no-browser"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://\S+", process.stdout.readline())
+        assert found is not None
+        yield found[0]
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_a_training_is_watched(job: Job) -> None:
+    with training(job):
+        said = subprocess.run(
+            [sys.executable, "-m", "chajong", "watch", str(job.out)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert re.search(r"fold 0\s+training\s+\d+\.\d of 5000", said)
+        assert re.search(r"fold 1\s+waiting", said)
+        with page_of(job.out) as url:
+            asked = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+            wait_until_up(url)
+            assert "<main" in asked.open(url).read().decode()
+            base = url.partition("/?")[0]
+            first = asked.open(f"{base}/now").read().decode()
+            assert "training" in first
+            assert "</svg>" in first
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(f"{base}/now")
+    # A stopped training keeps its last word; finished ones leave none behind.
+    assert json.loads(next(job.out.glob(f"*/{FILE}")).read_text())["done"] < 1
+
+
+def wait_until_up(url: str) -> None:
+    end = time.monotonic() + 30
+    while True:
+        try:
+            urllib.request.urlopen(url).close()
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        else:
+            return
+
+
+def test_a_finished_run_leaves_no_live_file(finished: Run) -> None:
+    assert not list(finished.folder.glob(f"*/{FILE}"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        made = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+def test_the_page_shows_curves_by_itself(finished: Run, browser: "Browser") -> None:
+    with page_of(finished.folder) as url:
+        wait_until_up(url)
+        shown = browser.new_page(viewport={"width": 390, "height": 800})
+        wrong: list[str] = []
+        shown.on("pageerror", lambda error: wrong.append(str(error)))
+        shown.on("console", lambda message: wrong.append(message.text))
+        shown.goto(url)
+        shown.locator("svg").first.wait_for()
+        assert shown.title() == finished.folder.name
+        assert shown.evaluate("location.search") == ""
+        assert shown.locator("svg").count() == 4
+        assert shown.locator("tbody tr").count() == 2
+        assert shown.evaluate("document.documentElement.scrollWidth") <= 390
+        line = shown.locator("path.line").first
+        assert line.evaluate("each => getComputedStyle(each).fill") == "none"
+        shown.close()
+        assert wrong == []
