@@ -47,7 +47,7 @@ _ADVICE = "Copy the bundle again from where it was made, or export again."
 
 @dataclass(frozen=True)
 class Graph:
-    """The networks of a run in one graph: from uint8 (n, s, s, 3) to (n, k, v, c) log-probabilities.
+    """A run's networks in one graph: from uint8 (n, s, s, 3) to (n, k, v, c) log-probabilities.
 
     Attributes:
         size_px: The side s of the squares that it takes.
@@ -303,7 +303,7 @@ class Bundle:
         return (folder / _FACTS).is_file()
 
 
-def put_in_place(out: Path, make: Callable[[Path], T]) -> T:
+def put_in_place(out: Path, make: Callable[[Path], None]) -> Bundle:
     """Make a bundle beside its place and move it there when it is whole.
 
     Args:
@@ -311,7 +311,7 @@ def put_in_place(out: Path, make: Callable[[Path], T]) -> T:
         make: Makes it in the folder that it is given.
 
     Returns:
-        What `make` gives.
+        The bundle.
 
     Raises:
         BundleError: If something else is there.
@@ -319,9 +319,11 @@ def put_in_place(out: Path, make: Callable[[Path], T]) -> T:
     if out.exists() and not Bundle.is_in(out) and not (out.is_dir() and not any(out.iterdir())):
         raise BundleError(f"{out} is there and is no bundle. Choose another folder with --out.")
     out = out.resolve()
-    draft, old = (out.with_name(f".{out.name}.{secrets.token_hex(4)}.{end}") for end in ("new", "old"))
+    draft, old = (
+        out.with_name(f".{out.name}.{secrets.token_hex(4)}.{end}") for end in ("new", "old")
+    )
     try:
-        made = make(make_folder(draft))
+        make(make_folder(draft))
         with writing(out):
             if out.exists():
                 out.replace(old)
@@ -329,7 +331,7 @@ def put_in_place(out: Path, make: Callable[[Path], T]) -> T:
     finally:
         for leftover in (draft, old):
             shutil.rmtree(leftover, ignore_errors=True)
-    return made
+    return Bundle.load(out)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from chajong.errors import DataError
@@ -88,8 +89,9 @@ def _from_pattern(pattern: str) -> Source:
     parts = Path(pattern).parts
     plain = next(place for place, part in enumerate(parts) if glob.has_magic(part))
     root = Path(*parts[:plain])
-    found = glob.iglob(str(Path(*parts[plain:])), root_dir=root, recursive=True)
-    return _from_names(root, (name for name in found if is_photo(name)), pattern)
+    found = (str(path.relative_to(root)) for path in root.glob(str(Path(*parts[plain:]))))
+    seen = (name for name in found if is_photo(name) and not _is_hidden(name))
+    return _from_names(root, seen, pattern)
 
 
 def _from_stdin() -> Iterator[Asked]:
@@ -144,7 +146,9 @@ def _unzipped(archive: zipfile.ZipFile, name: str) -> bytes:
     except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
         raise Unreadable(f"could not be unpacked: {error}") from error  # a password, or damage
     if len(data) > MAX_FILE_BYTES:
-        raise Unreadable(f"larger than {MAX_FILE_BYTES // 2**20} MB, which is the most that is read")
+        raise Unreadable(
+            f"larger than {MAX_FILE_BYTES // 2**20} MB, which is the most that is read"
+        )
     return data
 
 
@@ -153,7 +157,7 @@ def _check(names: list[str], where: str) -> None:
         check_utf8(name)
     if not names:
         raise DataError(f"There are no photos in {where}.")
-    for one, other in zip(names, names[1:], strict=False):
+    for one, other in pairwise(names):
         if nfc(one) == nfc(other):
             raise DataError(
                 f"Two photos in {where} have the id {nfc(one)}: names are compared in Unicode's "

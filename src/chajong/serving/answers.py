@@ -160,10 +160,9 @@ def _join(paths: Sequence[Path], out: Path) -> None:
 def _write_rows(file: TextIO, out: Path, predictions: Predictions, *, head: bool) -> None:
     if out.suffix.lower() == ".jsonl":
         for id_, status, best in _best(predictions):
-            row = {"id": id_, "status": status, "top": None, "top_prob": None, "top5": []}
-            if best:
-                top5 = [{"class": name, "prob": prob} for name, prob in best]
-                row |= {"top": best[0][0], "top_prob": best[0][1], "top5": top5}
+            top, top_prob = best[0] if best else (None, None)
+            top5 = [{"class": name, "prob": prob} for name, prob in best]
+            row = {"id": id_, "status": status, "top": top, "top_prob": top_prob, "top5": top5}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
         return
     writer = csv.writer(file, lineterminator="\n")

@@ -13,7 +13,7 @@ from chajong.bundle import Bundle, Precision, Proof, Runtime
 from chajong.environment import num_cores
 from chajong.errors import BundleError
 from chajong.photos.preprocess import Preprocess
-from chajong.pooling import Floats, pool
+from chajong.pooling import Floats, Pooling, pool
 from chajong.serving.runtimes import Session, open_session
 
 Squares = tuple[NDArray[np.uint8], ...]
@@ -171,17 +171,16 @@ def open_unchecked(bundle: Bundle, proof: Proof, num_callers: int) -> Engine:
     return Engine(bundle, proof, tuple(sessions), num_callers)
 
 
-def mean_of_networks(said: Floats, pooling: str) -> Floats:
+def mean_of_networks(said: Floats, pooling: Pooling) -> Floats:
     """Take the mean of the networks of a run, view by view, as they are in torch.
 
     Args:
         said: (n, k, v, c) log-probabilities.
-        pooling: `log` or `linear`.
+        pooling: Which mean.
 
     Returns:
         (n, v, c).
     """
     num_networks, num_views = said.shape[1:3]
     alike = np.full(num_networks, 1 / num_networks)
-    kind = "log" if pooling == "log" else "linear"
-    return np.stack([pool(said[:, :, v], alike, kind) for v in range(num_views)], axis=1)
+    return np.stack([pool(said[:, :, v], alike, pooling) for v in range(num_views)], axis=1)

@@ -52,8 +52,9 @@ def open_session(graph: Path, runtime: Runtime, precision: Precision, num_caller
     except BundleError:
         raise
     except Exception as error:  # the runtimes have a tree of errors each, some of them private
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise BundleError(f"{runtime} cannot compute {graph} in {precision}: {reason}") from error
+        reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        said = f"{runtime} cannot compute {graph} in {precision}: {reason[0]}"
+        raise BundleError(said) from error
 
 
 def has(runtime: Runtime, precision: Precision) -> bool:

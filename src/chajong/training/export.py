@@ -106,7 +106,9 @@ def export(
             does: nothing is written then.
     """  # noqa: DOC502 raised by what it calls
     subject = open_subject(folder)
-    samples = own_samples(subject.runs) if photos is None else samples_of(photos, labels, subject.labels)
+    samples = (
+        own_samples(subject.runs) if photos is None else samples_of(photos, labels, subject.labels)
+    )
     return put_in_place(out, lambda draft: _make(subject, samples, draft, int8=int8))
 
 
@@ -149,7 +151,7 @@ def _known(folder: Path) -> tuple[Score | None, Predictions | None]:
     return read_json(score, Score, RunError, "Restore it, or train anew."), Predictions.load(table)
 
 
-def _make(subject: Subject, samples: Samples, draft: Path, *, int8: bool) -> Bundle:
+def _make(subject: Subject, samples: Samples, draft: Path, *, int8: bool) -> None:
     keep_large_blocks()
     graphs = _write_graphs(subject, samples, draft, int8=int8)
     made_by = f"chajong {package_version('chajong')}"
@@ -164,10 +166,15 @@ def _make(subject: Subject, samples: Samples, draft: Path, *, int8: bool) -> Bun
     for runtime, precision in ways:
         candidate = Proof(runtime, precision, 0, 0.0, 1.0)
         bundle = _bundle(draft, replace(facts, proofs=(candidate,)), subject, Golden((), {}))
-        said, answers = _ask_bundle(bundle, candidate, samples, photos)
-        proof = compare(candidate, said, theirs, subject.blend, subject.labels, truth)
-        say(proof.line())
-        if why := list(failures(proof)):
+        try:
+            said, answers = _ask_bundle(bundle, candidate, samples, photos)
+        except BundleError as error:  # the runtime cannot compute such a graph
+            proof, why = candidate, [str(error)]
+        else:
+            proof = compare(candidate, said, theirs, subject.blend, subject.labels, truth)
+            why = list(failures(proof))
+            say(proof.line())
+        if why:
             failed.append((proof, why))
             _refuse(proof, why)
         else:
@@ -179,7 +186,6 @@ def _make(subject: Subject, samples: Samples, draft: Path, *, int8: bool) -> Bun
         facts, subject.labels, _licences(subject), subject.score, subject.held_out, failed
     )
     made.save(card, card_text(card))
-    return made
 
 
 def _refuse(proof: Proof, why: Sequence[str]) -> None:

@@ -54,20 +54,20 @@ class Looks(nn.Module):
         Returns:
             (n, k, v, c) log-probabilities.
         """
+        whole = to_float(photos)
         said: dict[int, Tensor] = {}
         for networks, places in zip(self.networks, self.places, strict=True):
-            seen = torch.cat([self._prepare(photos, self.views[place]) for place in places])
-            answers = [self._answer(network, seen) for network in networks]  # type: ignore[attr-defined, misc]
+            seen = torch.cat([VIEWS[self.views[place]](whole) for place in places])
+            seen = normalise(seen, self.eye.mean, self.eye.std)
+            answers = [self._answer(network, seen) for network in networks]  # type: ignore[attr-defined]
             n = photos.shape[0]
             for row, place in enumerate(places):
                 said[place] = torch.stack([each[row * n : row * n + n] for each in answers], dim=1)
         return torch.stack([said[place] for place in range(len(self.views))], dim=2)
 
-    def _prepare(self, photos: Tensor, view: str) -> Tensor:
-        return normalise(VIEWS[view](to_float(photos)), self.eye.mean, self.eye.std)
-
     def _answer(self, network: nn.Module, x: Tensor) -> Tensor:
-        return (network(x).float() / self.eye.temperature).log_softmax(dim=1)
+        logits: Tensor = network(x).float()
+        return (logits / self.eye.temperature).log_softmax(dim=1)
 
 
 def write_graph(eyes: Sequence[Eye], views: Sequence[str], size_px: int, path: Path) -> None:

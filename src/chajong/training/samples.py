@@ -66,8 +66,7 @@ def own_samples(runs: Sequence[Run]) -> Samples:
     rows = manifest.trainable()
     ids, paths = rows["id"].to_list(), rows["path"].to_list()
     refs = [
-        PhotoRef(id_, manifest.path_of(path), "train")
-        for id_, path in zip(ids, paths, strict=True)
+        PhotoRef(id_, manifest.path_of(path), "train") for id_, path in zip(ids, paths, strict=True)
     ]
     if not any(ref.path.is_file() for ref in refs):
         raise BundleError(
