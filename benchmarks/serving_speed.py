@@ -16,7 +16,6 @@ Last, the memory of predicting 1,000 and 30,000 photos (`--memory`).
 """
 
 import argparse
-import json
 import os
 import resource
 import subprocess
@@ -200,7 +199,7 @@ def rounds(asked: argparse.Namespace, bundle: Path) -> None:
     for turn in range(asked.rounds):
         for side in sides[:: 1 if turn % 2 == 0 else -1]:
             found[side].append(measured(asked, bundle, *side))
-        print(json.dumps({" ".join(side): round(all_[-1], 1) for side, all_ in found.items()}))
+            print(f"round {turn + 1}: {' '.join(side)} {found[side][-1]:.1f}", flush=True)
     plain, decode = found[sides[0]], found[sides[1]]
     print(f"plain timm loop {median(plain):.0f} photos/s; decode alone {median(decode):.0f}")
     for way in ways:

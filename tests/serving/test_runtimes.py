@@ -16,7 +16,7 @@ def test_openvino_answers_as_onnxruntime(exported: Bundle) -> None:
     photos = [path.read_bytes() for path in sorted(exported.folder.glob("golden/*.jpg"))]
     said = []
     for runtime in ("onnxruntime", "openvino"):
-        engine = Engine.open(exported, runtime)  # type: ignore[arg-type]
+        engine = Engine.open(exported, runtime)
         said.append(np.exp(engine.answer([engine.prepare(data) for data in photos])))
     assert len(photos) == 4
     np.testing.assert_allclose(said[0], said[1], atol=1e-4)
