@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from chajong.cli_bundle import export, predict
 from chajong.cli_oof import blend, expect, report, review, suspects, watch
 from chajong.cli_options import CacheOption, CatalogueOption, Data, Layout, LayoutOption
 from chajong.cli_runs import compare, runs_app
@@ -179,30 +180,8 @@ def train(
         print(line)
 
 
-for command in (suspects, review, blend, expect, compare, report, watch):
+for command in (suspects, review, blend, expect, compare, report, watch, export, predict):
     app.command()(command)
-
-
-@app.command()
-def predict(
-    run: Annotated[Path, typer.Argument(help="The folder of a run or a blend.")],
-    photos: Annotated[Path, typer.Argument(help="A folder, a table of paths, or a photo.")],
-    out: Annotated[Path | None, typer.Option(help="The Parquet file to write.")] = None,
-) -> None:
-    """Predict photos: a row and a truthful status for each."""
-    from chajong.blend import Blend
-    from chajong.run import Run
-    from chajong.training.predict import predict as look
-    from chajong.training.predict import predict_blend
-
-    if Blend.is_in(run):
-        predictions = predict_blend(Blend.load(run), photos)
-    else:
-        predictions = look(Run.load(run), photos)
-    path = out or run / "predictions.parquet"
-    predictions.save(path)
-    bad = len(predictions.ids) - int(predictions.ok.sum())
-    print(f"{path}: {len(predictions.ids):,} rows, {bad:,} without a prediction")
 
 
 @app.command()

@@ -111,13 +111,19 @@ def expect(
 
 
 def report(
-    of: Annotated[Path, typer.Argument(help="The folder of a run or a blend.")],
+    of: Annotated[
+        Path, typer.Argument(help="The folder of a run or a blend, or what compare --out wrote.")
+    ],
     out: Annotated[Path | None, typer.Option(help="The HTML file to write.")] = None,
 ) -> None:
     """Write a page: how good it is, where it is wrong, and how to make it again."""
-    from chajong.reporting.report_page import PAGE, Subject, report_page
+    from chajong.compare import Comparison
+    from chajong.reporting.report_page import PAGE, Subject, comparison_page, report_page
 
-    print(report_page(Subject.open(of), out or of / PAGE))
+    if of.is_file():
+        print(comparison_page(Comparison.load(of), out or of.with_suffix(".html")))
+    else:
+        print(report_page(Subject.open(of), out or of / PAGE))
 
 
 def watch(

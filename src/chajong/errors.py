@@ -6,6 +6,7 @@
     ├── WeightsError            pretrained weights: missing, unfit, not licensed for the use
     ├── RunError                run folders: from other data, busy, damaged
     ├── TrainingError           training that cannot go on: a loss that is not finite
+    ├── BundleError             bundles: touched, from a newer version, not proven
     ├── PredictionsError        predictions that cannot be scored or used
     ├── SubmissionError         submissions that the competition would refuse or punish
     └── ResourceError           disk, memory, permissions
@@ -36,6 +37,10 @@ class RunError(ChajongError):
 
 class TrainingError(ChajongError):
     """Training that cannot go on."""
+
+
+class BundleError(ChajongError):
+    """A bundle that was touched, cannot be used here, or fails its proof."""
 
 
 class PredictionsError(ChajongError):

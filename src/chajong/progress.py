@@ -43,13 +43,13 @@ class Progress:
 
     Args:
         title: What is going on, such as `reading photos`.
-        total: How many units there are in all.
+        total: How many units there are in all; none where nobody knows.
         unit: What is counted, such as `photos`.
         quiet: Whether to show nothing at all.
     """
 
     def __init__(
-        self, title: str, total: int, unit: str = "photos", *, quiet: bool = False
+        self, title: str, total: int | None, unit: str = "photos", *, quiet: bool = False
     ) -> None:
         self.title, self.total, self.unit, self.quiet = title, total, unit, quiet
         self.done = self._skipped = 0
@@ -78,7 +78,8 @@ class Progress:
         Args:
             count: How many.
         """
-        self.done = self._skipped = count
+        self._skipped += count - self.done
+        self.done = count
         if self._bar is not None:
             self._bar.update(self._task, completed=count)
 
@@ -107,11 +108,13 @@ class Progress:
             self._bar.update(self._task, completed=self.done, facts=self._how_fast(now))
         elif now - self._said >= _PLAIN_EVERY_S:
             self._said = now
-            share = f"{self.done:,}/{self.total:,} {self.unit}"
-            self._say(f"{self.title}: {share}, {self._how_fast(now)}")
+            of = f"/{self.total:,}" if self.total is not None else ""
+            self._say(f"{self.title}: {self.done:,}{of} {self.unit}, {self._how_fast(now)}")
 
     def _how_fast(self, now: float) -> str:
         took, done = now - self._start, self.done - self._skipped
+        if self.total is None:
+            return self._rate(now)
         left = f", {duration(took / done * max(self.total - self.done, 0))} left" if done else ""
         return f"{self._rate(now)}{left}"
 

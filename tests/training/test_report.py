@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,12 @@ import pytest
 import torch
 
 from chajong.blending.make import make_blend
+from chajong.compare import Comparison, compare
 from chajong.errors import RunError
+from chajong.pairs import open_side, pair
+from chajong.pooling import normalised
 from chajong.predictions import Predictions
-from chajong.reporting.report_page import Subject, report_page
+from chajong.reporting.report_page import Subject, comparison_page, report_page
 from chajong.run import Run
 from chajong.training.heat import heat
 from chajong.training.look_again import look_again
@@ -101,6 +105,33 @@ def test_a_run_that_is_not_done_has_a_page_without_a_score(finished: Run, tmp_pa
     assert "fold 0" in said
     with pytest.raises(RunError, match="is no run"):
         Subject.open(tmp_path)
+
+
+def test_the_best_run_beside_it_is_compared(finished: Run, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        shutil.copytree(finished.folder, tmp_path / name)
+    said = words(report_page(Subject.open(tmp_path / "second"), tmp_path / "p.html"))
+    assert "Beside the best other run here" in said
+    assert "second cannot be told from first" in said
+    alone = words(report_page(Subject.open(finished.folder), tmp_path / "q.html"))
+    assert "Beside the best" not in alone
+
+
+def test_a_comparison_has_a_page(finished: Run, tmp_path: Path) -> None:
+    table = Predictions.load(finished.predictions_path)
+    sharper = normalised((3 * table.log_probs).reshape(-1, len(table.classes)))
+    other = replace(table, log_probs=sharper.reshape(table.log_probs.shape))
+    other.save(tmp_path / "other.parquet")
+    sides = open_side([finished.predictions_path]), open_side([tmp_path / "other.parquet"])
+    found = compare(pair(*sides), ("<b>A", "B"))
+    found.save(tmp_path / "c.json")
+    page = comparison_page(Comparison.load(tmp_path / "c.json"), tmp_path / "c.html")
+    said = words(page)
+    assert f"{found.log_loss_a:.4f} {found.log_loss_b:.4f} {found.difference.value:+.4f}" in said
+    assert found.verdict in said
+    for each in found.classes:
+        assert each.name in said
+    assert "<b>A" not in page.read_text("utf-8")
 
 
 @pytest.fixture(scope="module")

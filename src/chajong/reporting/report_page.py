@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chajong.blend import Blend
+from chajong.compare import Comparison, compare
 from chajong.diagnosis import Answer, Diagnosis, Mistaken
 from chajong.errors import RunError
+from chajong.experiments.listing import list_runs
 from chajong.files import read_json
 from chajong.labels import Labels
 from chajong.manifest import Manifest
+from chajong.pairs import known_differences, open_side, pair
 from chajong.predictions import Predictions
 from chajong.progress import duration, say
 from chajong.reporting.charts import Chart, Series, chart
@@ -153,6 +156,7 @@ def report_page(subject: Subject, path: Path) -> Path:
         path,
         subject=subject,
         score=subject.score,
+        rival=_beside_the_best(subject),
         reliability=None if found is None else _reliability(found),
         coverage=None if found is None else _coverage(found),
         answered=() if found is None else found.answered(),
@@ -166,6 +170,40 @@ def report_page(subject: Subject, path: Path) -> Path:
         thumbs=thumbnails(tile.path for tile in tiles),
         heat=_heat(subject, [shot.question for shot in shots]),
     )
+
+
+def comparison_page(found: Comparison, path: Path) -> Path:
+    """Write a comparison as one HTML file.
+
+    Args:
+        found: What `chajong compare` found.
+        path: The file to make or replace.
+
+    Returns:
+        The same path.
+
+    Raises:
+        ResourceError: If it cannot be written.
+    """  # noqa: DOC502 raised by `render_page`
+    return render_page("comparison.html", path, found=found)
+
+
+def _beside_the_best(subject: Subject) -> Comparison | None:
+    # The run with the least log loss of those that lie beside it and are of the same photos.
+    if subject.score is None:
+        return None
+    data, own = subject.runs[0].record.data_fingerprint, subject.folder.resolve()
+    beside = subject.runs[0].folder.resolve().parent
+    rivals = [
+        row
+        for row in list_runs(beside)
+        if row.log_loss is not None and row.data_fingerprint == data and beside / row.run != own
+    ]
+    if not rivals:
+        return None
+    best = min(rivals, key=lambda row: row.log_loss or 0.0)
+    sides = open_side([beside / best.run]), open_side([subject.folder])
+    return compare(pair(*sides), (best.run, own.name), differs=known_differences(*sides))
 
 
 class _Album:

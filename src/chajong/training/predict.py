@@ -69,15 +69,9 @@ def predict_blend(blend: Blend, photos: Path, device: torch.device | None = None
     Raises:
         RunError: If a run is not the one that was blended.
         DataError: If there are no photos.
-    """  # noqa: DOC503 DataError raised by find_unlabelled
+    """  # noqa: DOC502 raised by what it calls
     refs = find_unlabelled(photos)
-    runs = [Run.load(Path(member.run)) for member in blend.members]
-    for run, member in zip(runs, blend.members, strict=True):
-        if run.fingerprint != member.fingerprint or len(run.done) < len(run.models):
-            raise RunError(
-                f"The run in {run.folder} is not the one that was blended: it was trained again, "
-                "with another recipe or on other data, or is not done. Blend again."
-            )
+    runs = members_of(blend)
     said = [
         look(run, run.done, refs, member.views, blend.pooling, device)
         for run, member in zip(runs, blend.members, strict=True)
@@ -96,6 +90,28 @@ def predict_blend(blend: Blend, photos: Path, device: torch.device | None = None
         kind="test",
         run=blend.fingerprint,
     )
+
+
+def members_of(blend: Blend) -> tuple[Run, ...]:
+    """Open the runs of a blend.
+
+    Args:
+        blend: The blend; the folders of its runs must be where they were.
+
+    Returns:
+        A run for each member.
+
+    Raises:
+        RunError: If a run is not the one that was blended.
+    """
+    runs = tuple(Run.load(Path(member.run)) for member in blend.members)
+    for run, member in zip(runs, blend.members, strict=True):
+        if run.fingerprint != member.fingerprint or len(run.done) < len(run.models):
+            raise RunError(
+                f"The run in {run.folder} is not the one that was blended: it was trained again, "
+                "with another recipe or on other data, or is not done. Blend again."
+            )
+    return runs
 
 
 def look(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from chajong.photos.drawing.design import design
 from chajong.photos.drawing.interior import interior
-from chajong.photos.drawing.names import Kin
+from chajong.photos.drawing.names import Kin, default_names, kinship
 from chajong.photos.drawing.scene import Car, Rng, build, snap, snap_wheel
 
 Kind = Literal["interior", "wheel", "exact", "reencoded", "resized", "mirrored"]
@@ -66,6 +66,22 @@ def draw_album(album: Album) -> tuple[Planted, ...]:
         rng = _stream(album, _TEST, index)
         path.write_bytes(_encoded(snap(car, rng, dark=True), rng))
     return planted
+
+
+def draw_few(num_photos: int) -> list[bytes]:
+    """Draw photos of different models into memory, always the same ones.
+
+    Args:
+        num_photos: How many.
+
+    Returns:
+        JPEG files.
+    """
+    files = []
+    for model, kin in enumerate(kinship(default_names(num_photos))):
+        rng = np.random.default_rng((0, model))
+        files.append(_encoded(snap(build(design(0, kin)), rng, dark=False), rng))
+    return files
 
 
 def plan(album: Album) -> tuple[Planted, ...]:

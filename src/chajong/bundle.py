@@ -1,0 +1,382 @@
+"""A bundle: the folder that answers on a machine without torch.
+
+    bundle.json         what is asked how: members, views, weights, calibration, and what was proven
+    labels.json         the classes
+    catalogue.csv       which car each class is
+    members/            a graph (ONNX) for each run and number format, all its networks in it
+    golden/             photos drawn by the project, and golden.json with what must come out
+    card.json, CARD.md  what is known of its answers
+    SHA256SUMS          checksums of all files, as `sha256sum --check` takes them
+
+Nothing in it is unpickled or run as a program. A later kind of content is a file of its own that an
+optional field of bundle.json names; older versions refuse a bundle by its `format`.
+
+Shapes: n photos, k networks, v views, c classes.
+"""
+
+import csv
+import hashlib
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from chajong.blend import Blend
+from chajong.catalogue import COLUMNS, Catalogue
+from chajong.errors import BundleError, DataError
+from chajong.files import fingerprint, make_folder, read_json, write_json, write_text, writing
+from chajong.labels import Labels
+from chajong.photos.preprocess import Preprocess
+from chajong.wording import listed
+
+T = TypeVar("T")
+
+Runtime = Literal["onnxruntime", "openvino"]
+Precision = Literal["fp32", "bf16", "int8"]
+
+FORMAT = 1
+"""The version of bundles that this version of chajong makes."""
+
+_FACTS, _LABELS, _CATALOGUE, _SUMS = "bundle.json", "labels.json", "catalogue.csv", "SHA256SUMS"
+_GOLDEN, _CARD = "golden/golden.json", "card.json"
+_ADVICE = "Copy the bundle again from where it was made, or export again."
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A run's networks in one graph: from uint8 (n, s, s, 3) to (n, k, v, c) log-probabilities.
+
+    Attributes:
+        size_px: The side s of the squares that it takes.
+        aspect: How a photo becomes a square.
+        networks: k names: numbers of folds, or `all`.
+        files: The graph's file for fp32, and for int8 where there is one.
+    """
+
+    size_px: int
+    aspect: Literal["squash", "letterbox", "crop"]
+    networks: tuple[str, ...]
+    files: dict[Literal["fp32", "int8"], str]
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """The pixel half of the evaluation transform."""
+        return Preprocess(self.size_px, self.aspect)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How a way to compute compares with the trained models in torch, photo by photo.
+
+    Attributes:
+        runtime: What computed.
+        precision: In which number format.
+        num_photos: How many photos were compared, from files to answers.
+        top1_agreement: Share of photos with the same likeliest class.
+        max_prob_gap: The largest difference of any probability.
+        num_labelled: How many of the photos have a known class.
+        held_out: Whether the log losses are of networks that did not learn the photo.
+        log_loss: Its log loss, in nats; none where no class is known.
+        torch_log_loss: That of torch.
+        gap_error: Standard error of the difference of the two, photos paired.
+    """
+
+    runtime: Runtime
+    precision: Precision
+    num_photos: int
+    top1_agreement: float
+    max_prob_gap: float
+    num_labelled: int = 0
+    held_out: bool = False
+    log_loss: float | None = None
+    torch_log_loss: float | None = None
+    gap_error: float | None = None
+
+    @property
+    def log_loss_gap(self) -> float:
+        """How much the log loss differs from torch's, with its sign; 0 where it is not known."""
+        return (self.log_loss or 0.0) - (self.torch_log_loss or 0.0)
+
+    def line(self) -> str:
+        """Say it for a terminal.
+
+        Returns:
+            One line.
+        """
+        said = (
+            f"{self.runtime} {self.precision}: top-1 agrees on {self.top1_agreement:.2%} of "
+            f"{self.num_photos:,} photos, probabilities differ by at most {self.max_prob_gap:.1e}"
+        )
+        if self.log_loss is None or self.torch_log_loss is None:
+            return f"{said}; no class is known, so no log loss"
+        whose = "held-out" if self.held_out else "labelled"
+        return (
+            f"{said}, log loss {self.log_loss:.4f} against {self.torch_log_loss:.4f} "
+            f"({self.log_loss_gap:+.1e} ± {self.gap_error or 0:.0e}) on {self.num_labelled:,} "
+            f"{whose} photos"
+        )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What `bundle.json` holds.
+
+    Attributes:
+        format: Version of the bundle.
+        made_by: The version of chajong that made it.
+        created: When, ISO 8601.
+        source: The name of the run's or blend's folder.
+        blend: Members, views, weights and calibration; a run is a blend of one.
+        graphs: That of each member.
+        proofs: The ways to compute that may be used, the most trusted first.
+    """
+
+    format: int
+    made_by: str
+    created: str
+    source: str
+    blend: Blend
+    graphs: tuple[Graph, ...]
+    proofs: tuple[Proof, ...]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Photos and what must come out.
+
+    Attributes:
+        photos: Names of files.
+        log_probs: For each way to compute, such as `onnxruntime fp32`, (n, c).
+    """
+
+    photos: tuple[str, ...]
+    log_probs: dict[str, list[list[float]]]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What answers for a run or a blend without torch.
+
+    Attributes:
+        folder: Where it lies.
+        facts: How it is asked.
+        labels: The classes.
+        catalogue: The car of each class.
+        golden: Photos with known answers.
+        fingerprint: Names it by the content of all its files.
+    """
+
+    folder: Path
+    facts: Facts
+    labels: Labels
+    catalogue: Catalogue
+    golden: Golden
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        """Refuse a bundle whose parts do not belong together.
+
+        Raises:
+            BundleError: If members and graphs or classes do not fit, or nothing was proven.
+        """
+        blend, graphs = self.facts.blend, self.facts.graphs
+        cars = tuple(car.name for car in self.catalogue.cars)
+        if blend.names != self.labels.names or cars != self.labels.names:
+            raise BundleError(f"{self.folder}: its parts know different classes. {_ADVICE}")
+        if len(graphs) != len(blend.members) or not self.facts.proofs:
+            raise BundleError(
+                f"{self.folder} has {len(blend.members)} members, {len(graphs)} graphs and "
+                f"{len(self.facts.proofs)} proofs: each member needs a graph, and one proof is "
+                f"needed. {_ADVICE}"
+            )
+
+    def proof(self, runtime: Runtime, precision: Precision) -> Proof:
+        """Look up what is known of a way to compute.
+
+        Args:
+            runtime: What computes.
+            precision: In which number format.
+
+        Returns:
+            Its proof.
+
+        Raises:
+            BundleError: If it was not proven, so that it may not be used.
+        """
+        for proof in self.facts.proofs:
+            if (proof.runtime, proof.precision) == (runtime, precision):
+                return proof
+        known = [f"{proof.runtime} {proof.precision}" for proof in self.facts.proofs]
+        raise BundleError(
+            f"{self.folder} was not proven to answer rightly with {runtime} in {precision}; it was "
+            f"with: {', '.join(known)}. Choose one of these, or export again where {runtime} is "
+            f"installed and computes {precision}; what failed then is in its {_CARD}."
+        )
+
+    def graph_file(self, graph: Graph, precision: Precision) -> Path:
+        """Tell which file computes in a number format.
+
+        Args:
+            graph: One of `facts.graphs`.
+            precision: The number format; bf16 is made from fp32 by the runtime.
+
+        Returns:
+            The file.
+        """
+        return self.folder / graph.files["int8" if precision == "int8" else "fp32"]
+
+    def card(self) -> dict[str, Any]:
+        """Read the model card.
+
+        Returns:
+            What is known of the bundle's answers, as JSON holds it.
+        """
+        return _read(self.folder / _CARD, dict[str, Any])
+
+    @classmethod
+    def load(cls, folder: Path) -> "Bundle":
+        """Open a bundle, once every byte of it was checked.
+
+        Args:
+            folder: Its folder.
+
+        Returns:
+            The bundle.
+
+        Raises:
+            BundleError: If it is no bundle, was made by a newer version, or if a file was changed,
+                cut off, added or is missing.
+        """
+        if not cls.is_in(folder):
+            raise BundleError(
+                f"There is no bundle in {folder}. Make one with: chajong export RUN|BLEND"
+            )
+        made = _read(folder / _FACTS, _Format).format
+        if made > FORMAT:
+            raise BundleError(
+                f"{folder} was made by a newer version (format {made}; this one reads up to "
+                f"{FORMAT}). Update chajong."
+            )
+        for problem in _touched(folder):
+            raise BundleError(f"{folder} is not as it was made: {problem}. {_ADVICE}")
+        try:
+            return cls(
+                folder,
+                _read(folder / _FACTS, Facts),
+                Labels.load(folder / _LABELS),
+                Catalogue.read(folder / _CATALOGUE),
+                _read(folder / _GOLDEN, Golden),
+                fingerprint("bundle", (folder / _SUMS).read_text(encoding="utf-8")),
+            )
+        except DataError as error:
+            raise BundleError(f"{folder} is damaged: {error} {_ADVICE}") from error
+
+    def save(self, card: dict[str, Any], text: str) -> None:
+        """Write what is not in its folder yet, and the checksums of everything last.
+
+        Args:
+            card: The model card.
+            text: The same for people, as Markdown.
+        """
+        write_json(self.folder / _FACTS, asdict(self.facts))
+        self.labels.save(self.folder / _LABELS)
+        write_text(self.folder / _CATALOGUE, _csv(self.catalogue))
+        write_json(self.folder / _GOLDEN, asdict(self.golden))
+        write_json(self.folder / _CARD, card)
+        write_text(self.folder / "CARD.md", text)
+        sums = [f"{_sha256(self.folder / name)}  {name}\n" for name in _files(self.folder)]
+        write_text(self.folder / _SUMS, "".join(sums))
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Tell whether a folder is a bundle's.
+
+        Args:
+            folder: Any path.
+
+        Returns:
+            Whether there is one, whole or not.
+        """
+        return (folder / _FACTS).is_file()
+
+
+def put_in_place(out: Path, make: Callable[[Path], None]) -> Bundle:
+    """Make a bundle beside its place and move it there when it is whole.
+
+    Args:
+        out: The folder to make; a bundle that is there is replaced.
+        make: Makes it in the folder that it is given.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        BundleError: If something else is there.
+    """
+    if out.exists() and not Bundle.is_in(out) and not (out.is_dir() and not any(out.iterdir())):
+        raise BundleError(f"{out} is there and is no bundle. Choose another folder with --out.")
+    out = out.resolve()
+    draft, old = (
+        out.with_name(f".{out.name}.{secrets.token_hex(4)}.{end}") for end in ("new", "old")
+    )
+    try:
+        make(make_folder(draft))
+        with writing(out):
+            if out.exists():
+                out.replace(old)
+            draft.replace(out)
+    finally:
+        for leftover in (draft, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+    return Bundle.load(out)
+
+
+@dataclass(frozen=True)
+class _Format:
+    format: int
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    return read_json(path, kind, BundleError, _ADVICE)
+
+
+def _files(folder: Path) -> list[str]:
+    # All but what systems leave behind, such as .DS_Store, and the checksums themselves.
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    seen = (path for path in found if not any(part.startswith(".") for part in path.parts))
+    return sorted(path.as_posix() for path in seen if path.as_posix() != _SUMS)
+
+
+def _touched(folder: Path) -> Iterator[str]:
+    try:
+        lines = (folder / _SUMS).read_text(encoding="utf-8").splitlines()
+        sums = {name: known for known, name in (line.split("  ", 1) for line in lines)}
+    except (OSError, ValueError) as error:
+        yield f"its {_SUMS} cannot be read ({error})"
+        return
+    files = _files(folder)
+    if missing := sorted(set(sums) - set(files)):
+        yield f"it lacks {listed(missing)}"
+    if strange := sorted(set(files) - set(sums)):
+        yield f"it holds {listed(strange)}, which its {_SUMS} does not list"
+    for name in files:
+        if name in sums and _sha256(folder / name) != sums[name]:
+            yield f"the checksum of {name} differs"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _csv(catalogue: Catalogue) -> str:
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for car in catalogue.cars:
+        values = {"class": car.name, **asdict(car)}
+        writer.writerow("" if values[name] is None else values[name] for name in COLUMNS)
+    return text.getvalue()

@@ -1,0 +1,84 @@
+"""The commands that make bundles and ask them, or runs and blends, about photos."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def export(
+    source: Annotated[Path, typer.Argument(help="The folder of a run or a blend.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The bundle's folder; SOURCE.bundle if not given.")
+    ] = None,
+    photos: Annotated[
+        Path | None, typer.Option(help="Photos to prove it on; its own if not given.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A CSV with the columns ID and label of --photos.")
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Make 8-bit graphs too: faster, less exact.")
+    ] = False,
+) -> None:
+    """Export to a folder that answers without torch, once it is proven to answer alike."""
+    from chajong.training.export import export as make_bundle
+
+    folder = out or source.resolve().with_name(f"{source.resolve().name}.bundle")
+    bundle = make_bundle(source, folder, photos, labels, int8=int8)
+    for proof in bundle.facts.proofs:
+        print(proof.line())
+    print(f"{folder}; next: chajong predict {folder} PHOTOS")
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, a blend or a bundle.")],
+    photos: Annotated[
+        str,
+        typer.Argument(
+            help="A folder, a table of paths, or a photo; for a bundle also a zip, a quoted "
+            "pattern such as 'photos/**/*.jpg', or - for paths on standard input."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write: .parquet, .csv or .jsonl.")
+    ] = None,
+    runtime: Annotated[
+        Literal["onnxruntime", "openvino"], typer.Option(help="What computes a bundle.")
+    ] = "onnxruntime",
+    precision: Annotated[
+        Literal["fp32", "bf16", "int8"], typer.Option(help="In which numbers it computes a bundle.")
+    ] = "fp32",
+) -> None:
+    """Predict photos: a row and a truthful status for each."""
+    from chajong.bundle import Bundle
+
+    if Bundle.is_in(run):
+        from chajong.photos.sources import open_source
+        from chajong.serving.engine import Engine
+        from chajong.serving.predict import predict as answer
+
+        path = out or Path("predictions.parquet")
+        engine = Engine.open(Bundle.load(run), runtime, precision)
+        tally = answer(engine, open_source(photos), path)
+        num_photos, num_bad = tally.num_photos, tally.num_bad
+    else:
+        path = out or run / "predictions.parquet"
+        num_photos, num_bad = _predict_by_torch(run, Path(photos), path)
+    print(f"{path}: {num_photos:,} rows, {num_bad:,} without a prediction")
+
+
+def _predict_by_torch(run: Path, photos: Path, path: Path) -> tuple[int, int]:
+    from chajong.blend import Blend
+    from chajong.run import Run
+    from chajong.serving.answers import check_suffix, save_predictions
+    from chajong.training.predict import predict as look
+    from chajong.training.predict import predict_blend
+
+    check_suffix(path)
+    if Blend.is_in(run):
+        predictions = predict_blend(Blend.load(run), photos)
+    else:
+        predictions = look(Run.load(run), photos)
+    save_predictions(predictions, path)
+    return len(predictions.ids), len(predictions.ids) - int(predictions.ok.sum())

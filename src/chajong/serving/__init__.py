@@ -1,0 +1,1 @@
+"""Answering without torch: what a bundle's networks say of photos, quickly."""

@@ -1,0 +1,187 @@
+"""Answers on disk: parts that are written while photos are still being read, then one file.
+
+Shapes: n photos, c classes.
+"""
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import polars as pl
+
+from chajong.errors import DataError
+from chajong.files import fingerprint, locked, make_folder, replacing, write_text
+from chajong.predictions import Predictions
+from chajong.progress import say
+from chajong.wording import listed
+
+SUFFIXES = (".parquet", ".csv", ".jsonl")
+
+_TOP = 5
+
+
+def check_suffix(out: Path) -> Path:
+    """Refuse a file name that does not say in which form answers are wanted.
+
+    Args:
+        out: The file to write.
+
+    Returns:
+        The same.
+
+    Raises:
+        DataError: If its suffix is unknown, or a folder is there.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise DataError(
+            f"{out} must end in one of {listed(SUFFIXES)}, which say how answers are written."
+        )
+    if out.is_dir():
+        raise DataError(f"{out} is a folder. Give the name of a file.")
+    return out
+
+
+def save_predictions(predictions: Predictions, out: Path) -> None:
+    """Write predictions in the form that the file's name asks for.
+
+    Args:
+        predictions: The predictions.
+        out: The file: Parquet holds everything; CSV and JSON lines hold the likeliest five.
+    """
+    if check_suffix(out).suffix.lower() == ".parquet":
+        predictions.save(out)
+    else:
+        with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            _write_rows(file, out, predictions, head=True)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Parts of answers in a folder beside the file that they will become.
+
+    Attributes:
+        out: The file.
+        folder: Where the parts are.
+    """
+
+    out: Path
+    folder: Path
+
+    @classmethod
+    @contextmanager
+    def open(cls, out: Path, *asked: object) -> Iterator["Parts"]:
+        """Go on with the parts that are there, if they answer the same question.
+
+        Args:
+            out: The file that they will become.
+            *asked: All that decides what the answers are, but for the photos.
+
+        Yields:
+            The parts; no other process writes them meanwhile.
+
+        Raises:
+            DataError: If another process does so now.
+        """
+        check_suffix(out)
+        folder = out.with_name(f".{out.name}.parts")
+        with locked(make_folder(folder) / ".lock", wait=False) as held:
+            if not held:
+                raise DataError(f"Another process is writing {out} now. Wait, or choose another.")
+            name = fingerprint("parts", *asked)
+            record = folder / "asked"
+            if record.exists() and record.read_text(encoding="utf-8") != name:
+                say(f"{out}: begun with another bundle or another way to compute; starting anew")
+                for part in folder.glob("*.parquet"):
+                    part.unlink()
+            write_text(record, name)
+            yield cls(out, folder)
+
+    def path(self, place: int) -> Path:
+        """Tell where a part is.
+
+        Args:
+            place: Which, from 0.
+
+        Returns:
+            Its file.
+        """
+        return self.folder / f"{place:06}.parquet"
+
+    def statuses(self, place: int, ids: Sequence[str]) -> list[str] | None:
+        """Look whether a part was answered already.
+
+        Args:
+            place: Which, from 0.
+            ids: The photos that it must answer.
+
+        Returns:
+            The status of each; none if it is not there or answers others.
+        """
+        try:
+            table = pl.read_parquet(self.path(place), columns=["id", "status"], glob=False)
+        except (OSError, pl.exceptions.PolarsError):
+            return None
+        return table["status"].to_list() if table["id"].to_list() == list(ids) else None
+
+    def finish(self, num_parts: int) -> None:
+        """Make the file of the parts, and remove them.
+
+        Args:
+            num_parts: How many there are.
+        """
+        paths = [self.path(place) for place in range(num_parts)]
+        with replacing(self.out) as temporary:
+            if self.out.suffix.lower() == ".parquet":
+                _join(paths, temporary)
+            else:
+                with temporary.open("w", encoding="utf-8", newline="") as file:
+                    for place, path in enumerate(paths):
+                        _write_rows(file, self.out, Predictions.load(path), head=place == 0)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _join(paths: Sequence[Path], out: Path) -> None:
+    metadata = {
+        key: value
+        for key, value in pl.read_parquet_metadata(paths[0]).items()
+        if not key.startswith("ARROW:")
+    }
+    tables = pl.scan_parquet(list(paths), glob=False)
+    tables.sink_parquet(out, metadata=metadata, row_group_size=4096)
+
+
+def _write_rows(file: TextIO, out: Path, predictions: Predictions, *, head: bool) -> None:
+    if out.suffix.lower() == ".jsonl":
+        for id_, status, best in _best(predictions):
+            top, top_prob = best[0] if best else (None, None)
+            top5 = [{"class": name, "prob": prob} for name, prob in best]
+            row = {"id": id_, "status": status, "top": top, "top_prob": top_prob, "top5": top5}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        return
+    writer = csv.writer(file, lineterminator="\n")
+    if head:
+        ranks = ["top", *(f"top{rank}" for rank in range(2, _TOP + 1))]
+        writer.writerow(["id", "status", *chain(*((rank, f"{rank}_prob") for rank in ranks))])
+    for id_, status, best in _best(predictions):
+        cells = list(chain(*best))
+        writer.writerow([id_, status, *cells, *[""] * (2 * _TOP - len(cells))])
+
+
+def _best(predictions: Predictions) -> Iterator[tuple[str, str, list[tuple[str, float]]]]:
+    # Each photo with its likeliest classes; none where there is no prediction.
+    probs, ok = predictions.probabilities(), predictions.ok
+    places = np.argsort(-probs, axis=1, kind="stable")[:, :_TOP]
+    for row, (id_, status) in enumerate(zip(predictions.ids, predictions.statuses, strict=True)):
+        best = places[row].tolist() if ok[row] else []
+        yield (
+            id_,
+            status,
+            [(predictions.classes[k], float(f"{probs[row, k]:.6g}")) for k in best],
+        )

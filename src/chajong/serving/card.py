@@ -1,0 +1,113 @@
+"""The model card of a bundle: what is known of its answers, for programs and for people."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from chajong.bundle import Facts, Proof
+from chajong.diagnosis import Diagnosis
+from chajong.labels import Labels
+from chajong.look_alikes import look_alike_names
+from chajong.predictions import Predictions
+from chajong.score import Score
+
+_NUM_PAIRS = 30
+
+
+def make_card(
+    facts: Facts,
+    labels: Labels,
+    licences: Sequence[dict[str, str]],
+    score: Score | None,
+    held_out: Predictions | None,
+    failed: Sequence[tuple[Proof, Sequence[str]]],
+) -> dict[str, Any]:
+    """Collect what is known.
+
+    Args:
+        facts: How the bundle is asked.
+        labels: The classes.
+        licences: For each member what its first weights were and their licence.
+        score: The held-out score; none for models of all photos.
+        held_out: The predictions that it is computed from.
+        failed: The ways to compute that are not good enough, and why.
+
+    Returns:
+        The card, as JSON holds it.
+    """
+    found = None if held_out is None else Diagnosis.of(held_out, labels)
+    return {
+        "source": facts.source,
+        "created": facts.created,
+        "made_by": facts.made_by,
+        "num_classes": len(labels.names),
+        "base_weights": list(licences),
+        "proofs": [asdict(proof) for proof in facts.proofs],
+        "not_proven": [{**asdict(proof), "why": list(why)} for proof, why in failed],
+        "held_out_score": None if score is None else score.as_dict(),
+        "risk_coverage": [asdict(row) for row in found.answered()] if found else [],
+        "confused": [asdict(pair) for pair in found.mistaken()[:_NUM_PAIRS]] if found else [],
+        "look_alike_names": [
+            {"name": pair.name, "other": pair.other, "reason": pair.reason}
+            for pair in look_alike_names(labels.names)[:_NUM_PAIRS]
+        ],
+    }
+
+
+def card_text(card: dict[str, Any]) -> str:
+    """Write a card for people.
+
+    Args:
+        card: The card.
+
+    Returns:
+        Markdown.
+    """
+    return "\n".join(_lines(card)) + "\n"
+
+
+def _lines(card: dict[str, Any]) -> Iterator[str]:
+    yield f"# {card['source']}"
+    yield ""
+    yield f"{card['num_classes']:,} classes. Exported {card['created']} by {card['made_by']}."
+    yield from ("", "## First weights", "")
+    for one in card["base_weights"]:
+        yield f"- {one['backbone']}: {one['weights']}. Licence: {one['licence']}"
+    yield from ("", "## Compared with torch", "")
+    yield from (f"- {Proof(**proof).line()}" for proof in card["proofs"])
+    for failed in card["not_proven"]:
+        yield f"- left out: {failed['runtime']} {failed['precision']}: {'; '.join(failed['why'])}"
+    yield from ("", "## Score on held-out photos", "")
+    if card["held_out_score"] is None:
+        yield "None: every photo was learned, so nothing is known of others."
+    else:
+        yield from ("```text", *Score.from_dict(card["held_out_score"]).lines(), "```")
+    yield from _table(
+        "The surest answers",
+        ("answered", "least probability", "wrong"),
+        [
+            (f"{row['share']:.0%}", f"{row['least_prob']:.3f}", f"{row['risk']:.2%}")
+            for row in card["risk_coverage"]
+        ],
+    )
+    yield from _table(
+        "Taken for each other",
+        ("class", "and", "photos", "of"),
+        [
+            (row["name"], row["other"], str(row["num"] + row["num_back"]), str(row["num_photos"]))
+            for row in card["confused"]
+        ],
+    )
+    yield from _table(
+        "Names that may mean the same car",
+        ("class", "and", "why"),
+        [(row["name"], row["other"], row["reason"]) for row in card["look_alike_names"]],
+    )
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    if rows:
+        yield from ("", f"## {title}", "")
+        yield f"| {' | '.join(head)} |"
+        yield f"| {' | '.join('---' for _ in head)} |"
+        yield from (f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)

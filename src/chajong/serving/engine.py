@@ -1,0 +1,186 @@
+"""The engine: from a photo's bytes to log-probabilities, by a bundle, without torch.
+
+Shapes: n photos, k networks, v views, c classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chajong.bundle import Bundle, Precision, Proof, Runtime
+from chajong.environment import num_cores
+from chajong.errors import BundleError
+from chajong.photos.preprocess import Preprocess
+from chajong.pooling import Floats, Pooling, pool
+from chajong.serving.runtimes import Session, open_session
+
+Squares = tuple[NDArray[np.uint8], ...]
+"""A photo as each graph takes it, (s, s, 3); or several, (n, s, s, 3)."""
+
+# How far golden answers may be off: other processors round otherwise, and coarse formats more so.
+_GOLDEN_GAP = {"fp32": 1e-3, "bf16": 0.05, "int8": 0.05}
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """A bundle that is ready to answer.
+
+    Attributes:
+        bundle: The bundle.
+        proof: What computes, and how well.
+        sessions: That of each member.
+        num_callers: How many threads may call it at once without waiting for each other.
+    """
+
+    bundle: Bundle
+    proof: Proof
+    sessions: tuple[Session, ...]
+    num_callers: int
+    _preprocesses: tuple[Preprocess, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find out how photos are to be prepared."""
+        ways = dict.fromkeys(graph.preprocess for graph in self.bundle.facts.graphs)
+        object.__setattr__(self, "_preprocesses", tuple(ways))
+
+    @classmethod
+    def open(
+        cls,
+        bundle: Bundle,
+        runtime: Runtime = "onnxruntime",
+        precision: Precision = "fp32",
+        num_callers: int | None = None,
+    ) -> "Engine":
+        """Get a bundle ready, and check that it answers here as it did where it was made.
+
+        Args:
+            bundle: The bundle.
+            runtime: What computes.
+            precision: In which number format.
+            num_callers: How many threads will call at once; one for each core, if none.
+
+        Returns:
+            The engine.
+
+        Raises:
+            BundleError: If that way to compute was not proven, is not possible here, or a golden
+                answer differs.
+        """  # noqa: DOC502 raised by what it calls
+        proof = bundle.proof(runtime, precision)
+        engine = open_unchecked(bundle, proof, num_callers or num_cores())
+        engine.check_golden()
+        return engine
+
+    def prepare(self, data: bytes) -> Squares:
+        """Turn a photo into what the graphs take.
+
+        Args:
+            data: The whole file.
+
+        Returns:
+            A square for each way in which members see photos.
+
+        Raises:
+            Unreadable: If it cannot be opened.
+        """  # noqa: DOC502 raised by `decode`
+        return tuple(way(data) for way in self._preprocesses)
+
+    def answer(self, squares: Sequence[Squares]) -> Floats:
+        """Answer.
+
+        Args:
+            squares: What `prepare` made of n photos, at least one.
+
+        Returns:
+            (n, c) log-probabilities, normalised.
+        """
+        return self.join(self.ask(squares))
+
+    def ask(self, squares: Sequence[Squares]) -> list[Floats]:
+        """Ask every network through every view.
+
+        Args:
+            squares: What `prepare` made of n photos, at least one.
+
+        Returns:
+            For each member (n, k, v, c) log-probabilities.
+        """
+        stacked = {
+            way: np.stack([each[place] for each in squares])
+            for place, way in enumerate(self._preprocesses)
+        }
+        graphs = self.bundle.facts.graphs
+        return [
+            session(stacked[graph.preprocess])
+            for session, graph in zip(self.sessions, graphs, strict=True)
+        ]
+
+    def join(self, said: Sequence[Floats]) -> Floats:
+        """Join what the networks say to one answer.
+
+        Args:
+            said: For each member (n, k, v, c).
+
+        Returns:
+            (n, c) log-probabilities, normalised.
+        """
+        blend = self.bundle.facts.blend
+        return blend.answer([mean_of_networks(each, blend.pooling) for each in said])
+
+    def check_golden(self) -> None:
+        """Answer the golden photos.
+
+        Raises:
+            BundleError: If an answer is not what it was where the bundle was made.
+        """
+        golden = self.bundle.golden
+        key = f"{self.proof.runtime} {self.proof.precision}"
+        if not golden.photos or key not in golden.log_probs:
+            raise BundleError(f"{self.bundle.folder} has no golden answers of {key}. Export again.")
+        read = (self.bundle.folder / "golden" / name for name in golden.photos)
+        found = np.exp(self.answer([self.prepare(path.read_bytes()) for path in read]))
+        gap = float(np.abs(found - np.exp(np.array(golden.log_probs[key]))).max())
+        if not gap <= _GOLDEN_GAP[self.proof.precision]:
+            raise BundleError(
+                f"{self.bundle.folder} answers otherwise here than where it was made: with {key} a "
+                f"probability of a golden photo differs by {gap:.2g}, and at most "
+                f"{_GOLDEN_GAP[self.proof.precision]} is allowed. Choose another --runtime or "
+                "--precision, or export again on this machine."
+            )
+
+
+def open_unchecked(bundle: Bundle, proof: Proof, num_callers: int) -> Engine:
+    """Open an engine without asking for golden answers.
+
+    Args:
+        bundle: The bundle.
+        proof: What is to compute, whatever is known of it.
+        num_callers: How many threads will call at once.
+
+    Returns:
+        The engine.
+    """
+    sessions = [
+        open_session(
+            bundle.graph_file(graph, proof.precision), proof.runtime, proof.precision, num_callers
+        )
+        for graph in bundle.facts.graphs
+    ]
+    return Engine(bundle, proof, tuple(sessions), num_callers)
+
+
+def mean_of_networks(said: Floats, pooling: Pooling) -> Floats:
+    """Take the mean of the networks of a run, view by view, as they are in torch.
+
+    Args:
+        said: (n, k, v, c) log-probabilities.
+        pooling: Which mean.
+
+    Returns:
+        (n, v, c).
+    """
+    num_networks, num_views = said.shape[1:3]
+    alike = np.full(num_networks, 1 / num_networks)
+    return np.stack([pool(said[:, :, v], alike, pooling) for v in range(num_views)], axis=1)

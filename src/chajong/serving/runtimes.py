@@ -1,0 +1,127 @@
+"""Computing an ONNX graph: ONNX Runtime, or OpenVINO where it is installed.
+
+Shapes: n photos, s side, k networks, v views, c classes.
+"""
+
+import importlib
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chajong.bundle import Precision, Runtime
+from chajong.environment import num_cores
+from chajong.errors import BundleError
+
+Session = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+"""From uint8 (n, s, s, 3) to (n, k, v, c); may be called by several threads at once."""
+
+_INPUT = "photos"
+_BLOCKED = threading.Lock()
+
+
+def open_session(graph: Path, runtime: Runtime, precision: Precision, num_callers: int) -> Session:
+    """Get a graph ready to compute.
+
+    Args:
+        graph: The ONNX file.
+        runtime: What computes.
+        precision: In which number format: that of the file, or bf16 made from fp32.
+        num_callers: How many threads will call at once; the cores are shared out among them.
+
+    Returns:
+        The session.
+
+    Raises:
+        BundleError: If the runtime is not installed, cannot compute the format, or refuses the
+            graph.
+    """
+    opener = _onnxruntime if runtime == "onnxruntime" else _openvino
+    try:
+        return opener(graph, precision, num_callers)
+    except ImportError as error:
+        extra = "serve" if runtime == "onnxruntime" else "openvino"
+        raise BundleError(
+            f"{runtime} is not installed ({error}). Run: pip install 'chajong[{extra}]'"
+        ) from error
+    except BundleError:
+        raise
+    except Exception as error:  # the runtimes have a tree of errors each, some of them private
+        reason = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        said = f"{runtime} cannot compute {graph} in {precision}: {reason[0]}"
+        raise BundleError(said) from error
+
+
+def has(runtime: Runtime, precision: Precision) -> bool:
+    """Tell whether this machine computes a number format by itself.
+
+    Args:
+        runtime: What computes.
+        precision: In which number format.
+
+    Returns:
+        Whether it is installed and does. bf16 is emulated, slowly, where the processor lacks it.
+    """
+    try:
+        if runtime == "onnxruntime":
+            importlib.import_module("onnxruntime")
+            return precision != "bf16"  # its CPU kernels have no bf16
+        core = _import_openvino().Core()
+    except ImportError:
+        return False
+    needed = {"fp32": "FP32", "bf16": "BF16", "int8": "INT8"}[precision]
+    return needed in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _onnxruntime(graph: Path, precision: Precision, num_callers: int) -> Session:
+    import onnxruntime as ort
+
+    if precision == "bf16":
+        raise BundleError("onnxruntime has no bf16 on a CPU. Choose openvino, or fp32.")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = max(1, num_cores() // num_callers)
+    options.inter_op_num_threads = 1
+    # Idle threads that spin would take the cores from decoding.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+
+    def answer(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+        said: NDArray[np.float32] = session.run(None, {_INPUT: photos})[0]
+        return said
+
+    return answer
+
+
+def _openvino(graph: Path, precision: Precision, num_callers: int) -> Session:
+    core = _import_openvino().Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "NUM_STREAMS": num_callers,
+        "INFERENCE_NUM_THREADS": num_cores(),
+    }
+    compiled = core.compile_model(core.read_model(graph), "CPU", settings)
+    own = threading.local()  # a request belongs to one caller
+
+    def answer(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
+        request: Any = getattr(own, "request", None)
+        if request is None:
+            request = own.request = compiled.create_infer_request()
+        request.infer({_INPUT: photos})
+        said: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
+        return said
+
+    return answer
+
+
+def _import_openvino() -> ModuleType:
+    # Importing it reports the import to its maker, unless the package that does so is missing.
+    with _BLOCKED:
+        if "openvino" not in sys.modules:
+            sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+        return importlib.import_module("openvino")

@@ -1,0 +1,298 @@
+"""From a run or a blend to a bundle that was proven to answer alike.
+
+Shapes: n photos, k networks, v views, c classes.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from chajong.blend import Blend, Member
+from chajong.bundle import (
+    FORMAT,
+    Bundle,
+    Facts,
+    Golden,
+    Graph,
+    Precision,
+    Proof,
+    Runtime,
+    put_in_place,
+)
+from chajong.catalogue import known_catalogue
+from chajong.environment import package_version
+from chajong.errors import BundleError, RunError
+from chajong.files import make_folder, read_json
+from chajong.labels import Labels
+from chajong.photos.drawing.album import draw_few
+from chajong.photos.layout import PhotoRef
+from chajong.photos.stream import good_pixels, read_batches
+from chajong.pooling import Floats
+from chajong.predictions import Predictions
+from chajong.progress import Progress, say
+from chajong.run import Run, now
+from chajong.score import Score
+from chajong.serving.card import card_text, make_card
+from chajong.serving.engine import open_unchecked
+from chajong.serving.proof import MIN_PHOTOS, Answers, Truth, compare, failures
+from chajong.serving.runtimes import has
+from chajong.training.allocator import keep_large_blocks
+from chajong.training.graph import write_graph
+from chajong.training.predict import members_of, open_eye
+from chajong.training.quantise import quantise
+from chajong.training.samples import Samples, own_samples, samples_of
+from chajong.training.train import evaluation_preprocess
+
+_NUM_GOLDEN = 4
+_BATCH = 32
+_CPU = torch.device("cpu")
+_WAYS: tuple[tuple[Runtime, Precision], ...] = (
+    ("onnxruntime", "fp32"),
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+    ("onnxruntime", "int8"),
+    ("openvino", "int8"),
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is exported: a blend, or a run as a blend of one.
+
+    Attributes:
+        name: Of its folder.
+        blend: How members are joined.
+        runs: The members.
+        labels: The classes.
+        score: The held-out score, where there is one.
+        held_out: The predictions that it is computed from.
+    """
+
+    name: str
+    blend: Blend
+    runs: tuple[Run, ...]
+    labels: Labels
+    score: Score | None
+    held_out: Predictions | None
+
+
+def export(
+    folder: Path,
+    out: Path,
+    photos: Path | None = None,
+    labels: Path | None = None,
+    *,
+    int8: bool = False,
+) -> Bundle:
+    """Export a run or a blend, and prove that the bundle answers as it does.
+
+    Args:
+        folder: The folder of a run or a blend, all models trained.
+        out: The bundle's folder; one that is there is replaced.
+        photos: Photos to prove it on; those that it was trained on, if none.
+        labels: A CSV with the columns ID and label of those photos.
+        int8: Whether to make 8-bit graphs too.
+
+    Returns:
+        The bundle.
+
+    Raises:
+        BundleError: If there are too few photos, or ONNX Runtime in fp32 does not answer as torch
+            does: nothing is written then.
+    """  # noqa: DOC502 raised by what it calls
+    subject = open_subject(folder)
+    samples = (
+        own_samples(subject.runs) if photos is None else samples_of(photos, labels, subject.labels)
+    )
+    return put_in_place(out, lambda draft: _make(subject, samples, draft, int8=int8))
+
+
+def open_subject(folder: Path) -> Subject:
+    """Open what is to be exported.
+
+    Args:
+        folder: The folder of a run or a blend.
+
+    Returns:
+        Its members and what is known of them.
+
+    Raises:
+        RunError: If models are not trained yet, or a run is not the one that was blended.
+    """
+    if Blend.is_in(folder):
+        blend = Blend.load(folder)
+        runs = members_of(blend)
+        names = [replace(member, run=Path(member.run).name) for member in blend.members]
+        blend = replace(blend, members=tuple(names), candidates=())
+        return Subject(folder.resolve().name, blend, runs, blend.labels, *_known(folder))
+    run = Run.load(folder)
+    if len(run.done) < len(run.models):
+        raise RunError(
+            f"{folder} is not done: {run.status()}. Train the rest with the same command, or "
+            "export a run that is done."
+        )
+    name, views = folder.resolve().name, run.recipe.infer.views
+    # The mean of the views, as `Predictions.probabilities` takes it; classes that count as one
+    # keep the probabilities that the networks give them.
+    member = Member(name, run.fingerprint, views, (1 / len(views),) * len(views))
+    blend = Blend(run.labels.names, (), (member,), "log", 1.0, None, ())
+    return Subject(name, blend, (run,), run.labels, *_known(folder))
+
+
+def _known(folder: Path) -> tuple[Score | None, Predictions | None]:
+    table, score = folder / "oof.parquet", folder / "score.json"
+    if not table.is_file() or not score.is_file():
+        return None, None
+    return read_json(score, Score, RunError, "Restore it, or train anew."), Predictions.load(table)
+
+
+def _make(subject: Subject, samples: Samples, draft: Path, *, int8: bool) -> None:
+    keep_large_blocks()
+    graphs = _write_graphs(subject, samples, draft, int8=int8)
+    made_by = f"chajong {package_version('chajong')}"
+    facts = Facts(FORMAT, made_by, now(), subject.name, subject.blend, graphs, ())
+    photos = _write_golden(draft)
+    ways = [way for way in _WAYS if has(*way) and (int8 or way[1] != "int8")]
+    theirs, samples = _ask_torch(subject, samples)
+    truth = _truth(samples)
+    good: list[Proof] = []
+    failed: list[tuple[Proof, list[str]]] = []
+    golden: dict[str, list[list[float]]] = {}
+    for runtime, precision in ways:
+        candidate = Proof(runtime, precision, 0, 0.0, 1.0)
+        bundle = _bundle(draft, replace(facts, proofs=(candidate,)), subject, Golden((), {}))
+        try:
+            said, answers = _ask_bundle(bundle, candidate, samples, photos)
+        except BundleError as error:  # the runtime cannot compute such a graph
+            proof, why = candidate, [str(error)]
+        else:
+            proof = compare(candidate, said, theirs, subject.blend, subject.labels, truth)
+            why = list(failures(proof))
+            say(proof.line())
+        if why:
+            failed.append((proof, why))
+            _refuse(proof, why)
+        else:
+            good.append(proof)
+            golden[f"{runtime} {precision}"] = answers.tolist()
+    facts = replace(facts, proofs=tuple(good))
+    made = _bundle(draft, facts, subject, Golden(tuple(photos), golden))
+    card = make_card(
+        facts, subject.labels, _licences(subject), subject.score, subject.held_out, failed
+    )
+    made.save(card, card_text(card))
+
+
+def _refuse(proof: Proof, why: Sequence[str]) -> None:
+    said = "; ".join(why)
+    if (proof.runtime, proof.precision) == ("onnxruntime", "fp32"):
+        raise BundleError(
+            f"The exported networks do not answer as they do in torch: {said}. No bundle is "
+            "written. Please report it with the backbone's name."
+        )
+    say(f"{proof.runtime} {proof.precision} is left out: {said}")
+
+
+def _bundle(folder: Path, facts: Facts, subject: Subject, golden: Golden) -> Bundle:
+    cars = known_catalogue().narrowed(subject.labels.names)
+    return Bundle(folder, facts, subject.labels, cars, golden, "")
+
+
+def _write_graphs(
+    subject: Subject, samples: Samples, draft: Path, *, int8: bool
+) -> tuple[Graph, ...]:
+    make_folder(draft / "members")
+    graphs = []
+    for place, (run, member) in enumerate(zip(subject.runs, subject.blend.members, strict=True)):
+        way = evaluation_preprocess(run.recipe)
+        files: dict[Literal["fp32", "int8"], str] = {"fp32": f"members/{place}.onnx"}
+        say(f"exporting {len(run.done)} network(s) of {run.folder}")
+        eyes = [open_eye(run, name, _CPU) for name in run.done]
+        write_graph(eyes, member.views, way.size_px, draft / files["fp32"])
+        if int8:
+            files["int8"] = f"members/{place}.int8.onnx"
+            (batch,) = read_batches(samples.to_measure, way, len(samples.to_measure))
+            quantise(draft / files["fp32"], good_pixels(batch)[1], draft / files["int8"])
+        graphs.append(Graph(way.size_px, way.aspect, run.done, files))
+    return tuple(graphs)
+
+
+def _write_golden(draft: Path) -> dict[str, bytes]:
+    folder = make_folder(draft / "golden")
+    photos = {f"{place}.jpg": data for place, data in enumerate(draw_few(_NUM_GOLDEN))}
+    for name, data in photos.items():
+        (folder / name).write_bytes(data)
+    return photos
+
+
+def _ask_torch(subject: Subject, samples: Samples) -> tuple[Answers, Samples]:
+    # Photo by photo as `predict` does, in fp32; photos that cannot be read are no longer asked.
+    said: list[Floats] = []
+    good = np.ones(len(samples.refs), dtype=np.bool_)
+    for run, member in zip(subject.runs, subject.blend.members, strict=True):
+        eyes = [replace(open_eye(run, name, _CPU), precision="fp32") for name in run.done]
+        parts, places = [], []
+        with Progress(f"asking torch: {run.folder.name}", len(samples.refs)) as progress:
+            start = 0
+            for batch in read_batches(samples.refs, evaluation_preprocess(run.recipe), _BATCH):
+                readable, pixels = good_pixels(batch)
+                if len(readable):
+                    photos = torch.from_numpy(pixels)
+                    parts.append(np.stack([eye.look(photos, member.views) for eye in eyes], axis=1))
+                places += (start + readable).tolist()
+                start += len(batch)
+                progress.advance(len(batch))
+        if len(places) < MIN_PHOTOS:
+            raise BundleError(
+                f"A bundle is proven on at least {MIN_PHOTOS} photos, but only {len(places):,} can "
+                "be read. Give more with --photos, such as those of chajong demo-photos."
+            )
+        good = np.isin(np.arange(len(good)), places)
+        said.append(np.concatenate(parts))
+    return Answers(tuple(said)), samples.only(good)
+
+
+def _ask_bundle(
+    bundle: Bundle, candidate: Proof, samples: Samples, golden: dict[str, bytes]
+) -> tuple[Answers, Floats]:
+    # From files to answers, as a served photo goes; and what golden photos get.
+    engine = open_unchecked(bundle, candidate, num_callers=1)
+    parts: list[list[Floats]] = []
+    title = f"asking {candidate.runtime} {candidate.precision}"
+    with Progress(title, len(samples.refs)) as progress:
+        for some in _batches(samples.refs):
+            parts.append(engine.ask([engine.prepare(ref.path.read_bytes()) for ref in some]))
+            progress.advance(len(some))
+    answers = engine.answer([engine.prepare(data) for data in golden.values()])
+    return Answers(tuple(np.concatenate(each) for each in zip(*parts, strict=True))), answers
+
+
+def _batches(refs: Sequence[PhotoRef]) -> Iterator[Sequence[PhotoRef]]:
+    for start in range(0, len(refs), _BATCH):
+        yield refs[start : start + _BATCH]
+
+
+def _truth(samples: Samples) -> Truth:
+    # Held-out answers where every known photo has a network in each member that did not learn it.
+    rows = np.flatnonzero(samples.classes >= 0)
+    held = tuple(each[rows] for each in samples.folds)
+    if held and all((each >= 0).all() for each in held):
+        return Truth(rows, samples.classes[rows], held)
+    return Truth(rows, samples.classes[rows], None)
+
+
+def _licences(subject: Subject) -> list[dict[str, str]]:
+    # Without the folders of the machine that trained them.
+    return [
+        {
+            "backbone": run.recipe.model.backbone,
+            "weights": re.sub(r"\S*/", "", run.record.weights),
+            "licence": run.record.licence,
+        }
+        for run in subject.runs
+    ]

@@ -1,0 +1,145 @@
+"""A bundle that is not as it was made is refused with the reason."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from chajong.bundle import Bundle
+from chajong.errors import BundleError
+from chajong.serving.engine import Engine
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def reseal(folder: Path) -> None:
+    """What someone does who knows of the checksums."""
+    names = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    listed = [path.relative_to(folder).as_posix() for path in names if path.name != "SHA256SUMS"]
+    done = subprocess.run(
+        ["sha256sum", *listed], cwd=folder, capture_output=True, text=True, check=True
+    )
+    (folder / "SHA256SUMS").write_text(done.stdout, encoding="utf-8")
+
+
+@pytest.mark.parametrize("spoil", [flip_a_bit, cut, Path.unlink])
+@pytest.mark.parametrize("name", ["members/0.onnx", "golden/0.jpg", "card.json", "labels.json"])
+def test_a_touched_file_is_named(
+    bundle: Bundle, name: str, spoil: Callable[[Path], object]
+) -> None:
+    spoil(bundle.folder / name)
+    with pytest.raises(BundleError, match=f"is not as it was made: .*{name}"):
+        Bundle.load(bundle.folder)
+
+
+def test_a_file_that_was_added_is_named(bundle: Bundle) -> None:
+    (bundle.folder / ".DS_Store").write_bytes(b"left behind")
+    Bundle.load(bundle.folder)
+    (bundle.folder / "members" / "1.onnx").write_bytes(b"new")
+    with pytest.raises(BundleError, match=r"it holds 'members/1\.onnx', which its SHA256SUMS"):
+        Bundle.load(bundle.folder)
+
+
+def test_damaged_checksums_are_refused(bundle: Bundle) -> None:
+    cut(bundle.folder / "SHA256SUMS")
+    with pytest.raises(BundleError, match="is not as it was made"):
+        Bundle.load(bundle.folder)
+
+
+def test_the_checksums_are_those_of_sha256sum(bundle: Bundle) -> None:
+    done = subprocess.run(
+        ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"],
+        cwd=bundle.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_a_newer_bundle_is_refused_before_anything_else(bundle: Bundle) -> None:
+    path = bundle.folder / "bundle.json"
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({"format": 2, "unheard": "of"}), encoding="utf-8")
+    with pytest.raises(BundleError, match=r"newer version \(format 2; this one reads up to 1\)"):
+        Bundle.load(bundle.folder)
+    del facts["blend"]
+    path.write_text(json.dumps(facts), encoding="utf-8")
+    reseal(bundle.folder)
+    with pytest.raises(BundleError, match=r"bundle\.json is damaged: blend: Field required"):
+        Bundle.load(bundle.folder)
+
+
+def test_what_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="There is no bundle in"):
+        Bundle.load(tmp_path)
+
+
+def test_a_golden_answer_that_differs_is_refused(bundle: Bundle) -> None:
+    # Even where the checksums were made anew: an answer is what the golden photo gets, or none is.
+    path = bundle.folder / "golden" / "golden.json"
+    golden = json.loads(path.read_text(encoding="utf-8"))
+    answer = golden["log_probs"]["onnxruntime fp32"][0]
+    answer[0], answer[1] = answer[1], answer[0]
+    path.write_text(json.dumps(golden), encoding="utf-8")
+    reseal(bundle.folder)
+    with pytest.raises(BundleError, match="answers otherwise here than where it was made"):
+        Engine.open(Bundle.load(bundle.folder))
+
+
+def test_a_graph_that_is_none_is_refused(bundle: Bundle) -> None:
+    (bundle.folder / "members" / "0.onnx").write_bytes(b"not a graph")
+    reseal(bundle.folder)
+    with pytest.raises(BundleError, match=r"onnxruntime cannot compute .*0\.onnx in fp32"):
+        Engine.open(Bundle.load(bundle.folder))
+
+
+def test_only_what_was_proven_may_compute(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match="not proven to answer rightly with onnxruntime in bf16"):
+        Engine.open(bundle, "onnxruntime", "bf16")
+
+
+ASKING = """
+import sys
+for name in ("torch", "matplotlib", "scipy", "sklearn", "pandas", "pickle"):
+    sys.modules[name] = None
+sys.modules.pop("pickle")
+loaded = set(sys.modules)
+from pathlib import Path
+from chajong.bundle import Bundle
+from chajong.serving.engine import Engine
+import pickle
+
+def refuse(*_):
+    raise RuntimeError("something was unpickled")
+
+pickle.load = pickle.loads = pickle.Unpickler = refuse
+engine = Engine.open(Bundle.load(Path(sys.argv[1])))
+print(engine.answer([engine.prepare(Path(sys.argv[2]).read_bytes())]).shape)
+print([name for name in ("torch", "matplotlib", "scipy", "sklearn") if sys.modules.get(name)])
+"""
+
+
+def test_a_bundle_is_asked_without_torch_and_without_pickles(exported: Bundle) -> None:
+    photo = exported.folder / "golden" / "0.jpg"
+    done = subprocess.run(
+        [sys.executable, "-c", ASKING, exported.folder, photo],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["(1, 3)", "[]"]

@@ -1,0 +1,174 @@
+"""What is exported answers as its networks do in torch, or is not written."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from chajong.blend import Blend, Member
+from chajong.bundle import Bundle, Proof
+from chajong.errors import BundleError, RunError
+from chajong.pooling import Vector
+from chajong.run import Run
+from chajong.serving.engine import Engine
+from chajong.serving.proof import failures
+from chajong.serving.runtimes import open_session
+from chajong.training import export as module
+from chajong.training.export import export
+from chajong.training.graph import write_graph
+from chajong.training.infer import Eye
+from chajong.training.predict import predict, predict_blend
+from chajong.training.views import VIEWS
+from tests.training.tiny import CPU
+
+ORT_FP32 = Proof("onnxruntime", "fp32", 1000, 1.0, 1e-6, 1000, True, 0.9, 0.9, 1e-7)
+
+
+def answers(bundle: Bundle, photos: Path) -> NDArray[np.float32]:
+    engine = Engine.open(bundle)
+    paths = sorted(photos.rglob("*.jpg"), key=lambda path: path.relative_to(photos).as_posix())
+    return np.exp(engine.answer([engine.prepare(path.read_bytes()) for path in paths]))
+
+
+def test_a_bundle_answers_as_its_run(run: Run, exported: Bundle, photos: Path) -> None:
+    wanted = predict(run, photos, CPU).probabilities()
+    found = answers(exported, photos)
+    assert wanted.std(axis=0).min() > 0.01  # the photos are not all alike to it
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_a_bundle_answers_as_its_blend(run: Run, photos: Path, tmp_path: Path) -> None:
+    # Equal classes, a geometric mean, a temperature, a vector, a view of another size.
+    names = run.labels.names
+    member = Member(str(run.folder), run.fingerprint, ("small", "plain"), (0.8, 0.6))
+    vector = Vector((1.1, 0.9), (0.2, -0.1))
+    blend = Blend(names, ((names[0], names[1]),), (member,), "log", 0.8, vector, ())
+    blend.save(tmp_path / "blend")
+    bundle = export(tmp_path / "blend", tmp_path / "bundle")
+    few = tmp_path / "few"
+    few.mkdir()
+    for path in sorted(photos.rglob("*.jpg"))[:40]:
+        (few / path.name).write_bytes(path.read_bytes())
+    wanted = predict_blend(blend, few, CPU).probabilities()
+    np.testing.assert_allclose(answers(bundle, few), wanted, atol=1e-5)
+    assert str(run.folder) not in (bundle.folder / "bundle.json").read_text(encoding="utf-8")
+    assert bundle.card()["held_out_score"] is None
+
+
+class Mean(nn.Module):
+    """A network that is exported in no time: it sees the mean of quarters of a photo."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seen: torch.Tensor = self.head(nn.functional.adaptive_avg_pool2d(x, 2).flatten(1))
+        return seen
+
+
+def test_every_view_can_be_exported(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    eye = Eye(Mean(), CPU, "fp32", (0.5, 0.4, 0.3), (0.1, 0.2, 0.3), 0.7)
+    write_graph([eye], tuple(VIEWS), 64, tmp_path / "all.onnx")
+    session = open_session(tmp_path / "all.onnx", "onnxruntime", "fp32", 1)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    wanted = eye.look(torch.from_numpy(pixels), tuple(VIEWS))
+    np.testing.assert_allclose(session(pixels)[:, 0], wanted, atol=1e-4)
+    np.testing.assert_allclose(session(pixels[:1])[:, 0], wanted[:1], atol=1e-4)
+
+
+def test_the_proof_is_of_held_out_photos(exported: Bundle, run: Run) -> None:
+    proof = exported.proof("onnxruntime", "fp32")
+    assert (proof.num_photos, proof.num_labelled, proof.held_out) == (510, 510, True)
+    assert proof.log_loss is not None
+    score = run.score()
+    assert score is not None
+    assert proof.log_loss == pytest.approx(score["log_loss"]["value"], abs=1e-3)
+    assert proof.max_prob_gap < 1e-4
+
+
+def test_coarser_numbers_say_what_they_lost(exported: Bundle) -> None:
+    card = exported.card()
+    ways = {
+        (one["runtime"], one["precision"]): one for one in (*card["proofs"], *card["not_proven"])
+    }
+    int8, fp32 = ways["onnxruntime", "int8"], ways["onnxruntime", "fp32"]
+    assert int8["log_loss"] != fp32["log_loss"]
+    assert int8["torch_log_loss"] == fp32["torch_log_loss"]
+    assert "int8" in (exported.folder / "CARD.md").read_text(encoding="utf-8")
+
+
+def test_the_card_tells_scores_risk_and_look_alikes(exported: Bundle, run: Run) -> None:
+    card, score = exported.card(), run.score()
+    assert score is not None
+    assert card["held_out_score"]["log_loss"]["value"] == score["log_loss"]["value"]
+    last = card["risk_coverage"][-1]
+    assert (last["share"], last["risk"]) == (1.0, pytest.approx(1 - score["top1"]["value"]))
+    num_wrong = sum(pair["num"] + pair["num_back"] for pair in card["confused"])
+    assert num_wrong == round(last["risk"] * 510)
+    assert card["base_weights"][0]["licence"] == run.record.licence
+
+
+def test_networks_that_answer_otherwise_are_not_exported(
+    run: Run, exported: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The graph is that of the run; the run's first network has become another one since.
+    changed = Run.load(shutil.copytree(run.folder, tmp_path / "changed"))
+    weights = changed.model_folder("0") / "weights.raw.safetensors"
+    shutil.copy(changed.model_folder("1") / weights.name, weights)
+    graph = exported.folder / "members" / "0.onnx"
+    monkeypatch.setattr(module, "write_graph", lambda *words: shutil.copy(graph, words[-1]))
+    with pytest.raises(BundleError, match=r"a probability differs by 0\.\d+, at most 0\.001 may"):
+        export(changed.folder, tmp_path / "bundle")
+    assert [path.name for path in tmp_path.iterdir()] == ["changed"]
+
+
+@pytest.mark.parametrize(
+    ("proof", "said"),
+    [
+        (ORT_FP32, None),
+        (replace(ORT_FP32, num_photos=499), "499 photos were compared"),
+        (replace(ORT_FP32, top1_agreement=0.998), "99.80% of photos"),
+        (replace(ORT_FP32, max_prob_gap=0.0011), "a probability differs by 0.0011"),
+        (replace(ORT_FP32, max_prob_gap=float("nan")), "a probability differs by nan"),
+        (replace(ORT_FP32, log_loss=0.90011), "log loss differs by +0.00011"),
+        (replace(ORT_FP32, log_loss=0.89989), "log loss differs by -0.00011"),
+        (replace(ORT_FP32, precision="int8", log_loss=0.908, max_prob_gap=0.3), None),
+        (replace(ORT_FP32, precision="int8", log_loss=0.9095), "1.1% worse"),
+        (replace(ORT_FP32, precision="bf16", log_loss=None), "needs photos of known class"),
+    ],
+)
+def test_the_gate(proof: Proof, said: str | None) -> None:
+    found = list(failures(proof))
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
+
+
+def test_too_few_photos_prove_nothing(
+    run: Run, exported: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = exported.folder / "members" / "0.onnx"
+    monkeypatch.setattr(module, "write_graph", lambda *words: shutil.copy(graph, words[-1]))
+    with pytest.raises(BundleError, match="only 170 can be read"):
+        export(run.folder, tmp_path / "bundle", photos / "green")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_is_not_done_is_refused(run: Run, tmp_path: Path) -> None:
+    young = tmp_path / "young"
+    shutil.copytree(run.folder, young, ignore=shutil.ignore_patterns("fold-1"))
+    with pytest.raises(RunError, match="is not done: 1 of 2 models"):
+        export(young, tmp_path / "bundle")
+
+
+def test_something_else_is_never_replaced(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(BundleError, match="is there and is no bundle"):
+        export(run.folder, tmp_path)
+    assert (tmp_path / "precious.txt").read_text(encoding="utf-8") == "mine"

@@ -1,0 +1,239 @@
+"""Photos from anywhere to answers in any form: a row and a truthful status for each."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from chajong.bundle import Bundle
+from chajong.errors import DataError
+from chajong.photos.sources import Asked, Source, open_source
+from chajong.predictions import Predictions
+from chajong.progress import Interrupted
+from chajong.serving import predict as module
+from chajong.serving.engine import Engine
+from chajong.serving.predict import predict
+
+
+@pytest.fixture(scope="session")
+def engine(exported: Bundle) -> Engine:
+    return Engine.open(exported, num_callers=2)
+
+
+@pytest.fixture
+def few(photos: Path, tmp_path: Path) -> Path:
+    """Good photos with files in between that are none."""
+    folder = tmp_path / "few"
+    for path in sorted(photos.rglob("*.jpg"))[:30]:
+        (folder / "좋은").mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / "좋은" / path.name)
+    first = next((folder / "좋은").iterdir()).read_bytes()
+    (folder / "cut.jpg").write_bytes(first[:-200])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.jpg").write_text("no photo", encoding="utf-8")
+    return folder
+
+
+def asked(engine: Engine, where: str | Path, out: Path) -> Predictions:
+    predict(engine, open_source(str(where)), out)
+    return Predictions.load(out)
+
+
+def test_each_photo_gets_its_own_row(engine: Engine, few: Path, tmp_path: Path) -> None:
+    found = asked(engine, few, tmp_path / "out.parquet")
+    files = (path.relative_to(few).as_posix() for path in few.rglob("*") if path.is_file())
+    assert list(found.ids) == sorted(files)
+    for id_, status, row in zip(found.ids, found.statuses, found.log_probs[:, 0], strict=True):
+        if "/" not in id_:
+            assert status.startswith("unreadable: ")
+            assert np.isnan(row).all()
+        else:
+            alone = engine.answer([engine.prepare((few / id_).read_bytes())])
+            assert status == "ok"
+            np.testing.assert_allclose(row, alone[0], atol=1e-5)
+    assert list(tmp_path.glob(".*")) == []  # the parts are gone
+
+
+def test_all_ways_to_name_photos_give_the_same(
+    engine: Engine, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = asked(engine, few, tmp_path / "folder.parquet")
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        for path in sorted(few.rglob("*")):
+            archive.write(path, path.relative_to(few).as_posix())
+        archive.writestr("__MACOSX/._cut.jpg", "rubbish")
+    pl.DataFrame({"path": whole.ids}).write_csv(few / "list.csv")
+    listed = "".join(f"{few / id_}\n" for id_ in whole.ids)
+    with (tmp_path / "list.txt").open("w+", encoding="utf-8") as file:
+        file.write(listed)
+        file.seek(0)
+        monkeypatch.setattr(sys, "stdin", file)
+        piped = asked(engine, "-", tmp_path / "piped.parquet")
+    assert [id_.removeprefix(f"{few}/") for id_ in piped.ids] == list(whole.ids)
+    same = [
+        asked(engine, tmp_path / "photos.zip", tmp_path / "zip.parquet"),
+        asked(engine, few / "list.csv", tmp_path / "table.parquet"),
+        piped,
+    ]
+    for found in same:
+        assert found.statuses == whole.statuses
+        np.testing.assert_array_equal(found.log_probs, whole.log_probs)
+    pattern = asked(engine, few / "**" / "*.jpg", tmp_path / "pattern.parquet")
+    assert list(pattern.ids) == [id_ for id_ in whole.ids if id_.endswith(".jpg")]
+    alone = asked(engine, few / whole.ids[-1], tmp_path / "alone.parquet")
+    np.testing.assert_allclose(alone.log_probs[0], whole.log_probs[-1], atol=1e-5)
+
+
+def test_all_forms_say_the_same(engine: Engine, few: Path, tmp_path: Path) -> None:
+    found = asked(engine, few, tmp_path / "out.parquet")
+    for suffix in ("csv", "jsonl"):
+        predict(engine, open_source(str(few)), tmp_path / f"out.{suffix}")
+    parquet = pl.read_parquet(tmp_path / "out.parquet")
+    table = pl.read_csv(tmp_path / "out.csv")
+    lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    for name in ("id", "status", "top"):
+        assert table[name].to_list() == parquet[name].to_list() == [row[name] for row in rows]
+    probs = found.probabilities()
+    for row, known, ok in zip(rows, probs, found.ok, strict=True):
+        told = [one["prob"] for one in row["top5"]]
+        np.testing.assert_allclose(told, np.sort(known)[::-1] if ok else [], rtol=1e-5)
+    assert table["top2_prob"].null_count() == int((~found.ok).sum())
+
+
+def test_a_stopped_prediction_goes_on(
+    engine: Engine, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_NUM_IN_PART", 8)
+    source, out = open_source(str(few)), tmp_path / "out.parquet"
+    whole = asked(engine, few, tmp_path / "whole.parquet")
+    read: list[str] = []
+
+    def noted(one: Asked) -> Asked:
+        def read_it() -> bytes:
+            read.append(one.id)
+            return one.read()
+
+        return Asked(one.id, read_it)
+
+    def until(limit: int) -> Iterator[Asked]:
+        for place, one in enumerate(source.photos()):
+            if place == limit:
+                raise KeyboardInterrupt
+            yield noted(one)
+
+    with pytest.raises(Interrupted, match="stopped after 16 photos; the same command goes on"):
+        predict(engine, Source(None, lambda: until(20)), out)
+    assert not out.exists()
+    assert set(whole.ids[:16]) <= set(read)
+    read.clear()
+    predict(engine, Source(None, lambda: until(10_000)), out)
+    assert sorted(read) == sorted(whole.ids[16:])
+    found = Predictions.load(out)
+    assert (found.ids, found.statuses) == (whole.ids, whole.statuses)
+    np.testing.assert_array_equal(found.log_probs, whole.log_probs)
+
+
+def test_parts_of_another_question_are_not_taken(
+    engine: Engine, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_NUM_IN_PART", 8)
+    out = tmp_path / "out.parquet"
+    whole = asked(engine, few, tmp_path / "whole.parquet")
+    parts = tmp_path / ".out.parquet.parts"
+    parts.mkdir()
+    (parts / "asked").write_text("something else", encoding="utf-8")
+    wrong = np.log(np.full((8, 1, 3), 1 / 3, np.float32))
+    Predictions(whole.ids[:8], ("ok",) * 8, whole.classes, ("bundle",), wrong, "test", "").save(
+        parts / "000000.parquet"
+    )
+    np.testing.assert_array_equal(asked(engine, few, out).log_probs, whole.log_probs)
+
+
+def test_killed_and_called_again(exported: Bundle, photos: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many.csv"
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    paths = sorted(path.relative_to(tmp_path).as_posix() for path in folder.rglob("*.jpg"))
+    rows = [(f"{turn}-{path}", path) for turn in range(8) for path in paths]
+    pl.DataFrame(rows, schema=["ID", "path"], orient="row").write_csv(many)
+    out = tmp_path / "out.parquet"
+    words = ("predict", exported.folder, many, "--out", out)
+    command = [sys.executable, "-m", "chajong", *map(str, words)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / ".out.parquet.parts" / "000000.parquet").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not out.exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{out}: 4,080 rows, 0 without a prediction\n")
+    found = Predictions.load(out)
+    assert list(found.ids) == [id_ for id_, _ in rows]
+    np.testing.assert_allclose(found.log_probs[:510], found.log_probs[-510:], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("nowhere", "There is nothing at"), ("*.gif", "There are no photos in"), ("", "no photos in")],
+)
+def test_nothing_to_answer(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        open_source(str(tmp_path / name))
+
+
+def test_a_photo_that_is_listed_twice(engine: Engine, few: Path, tmp_path: Path) -> None:
+    source = open_source(str(few))
+    twice = Source(None, lambda: iter([*source.photos(), next(source.photos())]))
+    with pytest.raises(DataError, match=r"cut\.jpg is listed twice"):
+        predict(engine, twice, tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_an_unknown_form_is_refused_before_any_work(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"must end in one of '\.parquet', '\.csv', '\.jsonl'"):
+        predict(engine, Source(None, lambda: iter(())), tmp_path / "out.xlsx")
+
+
+def test_zips_of_other_machines(tmp_path: Path, few: Path) -> None:
+    photo = next((few / "좋은").iterdir()).read_bytes()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("x/one.jpg", photo, zipfile.ZIP_DEFLATED)
+        archive.writestr("x/two.jpg", photo, zipfile.ZIP_DEFLATED)
+    data = (tmp_path / "a.zip").read_bytes()
+    # Korean Windows packs names without the flag of UTF-8.
+    (tmp_path / "b.zip").write_bytes(data.replace(b"one.jpg", "차a.jpg".encode("cp949")))
+    assert [one.id for one in open_source(str(tmp_path / "b.zip")).photos()] == [
+        "x/two.jpg",
+        "x/차a.jpg",
+    ]
+    (tmp_path / "d.zip").write_bytes(data[:100])
+    with pytest.raises(DataError, match="cannot be opened as a zip"):
+        open_source(str(tmp_path / "d.zip"))
+
+
+def test_a_damaged_member_of_a_zip_is_one_bad_row(
+    engine: Engine, few: Path, tmp_path: Path
+) -> None:
+    photos = sorted((few / "좋은").iterdir())[:2]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for path in photos:
+            archive.write(path, path.name)
+    data = (tmp_path / "a.zip").read_bytes()
+    middle = data.index(photos[1].read_bytes()) + 200
+    changed = bytes(255 - byte for byte in data[middle : middle + 9])
+    (tmp_path / "a.zip").write_bytes(data[:middle] + changed + data[middle + 9 :])
+    found = asked(engine, tmp_path / "a.zip", tmp_path / "out.parquet")
+    assert found.statuses[0] == "ok"
+    assert found.statuses[1].startswith("unreadable: could not be unpacked: Bad CRC-32")

@@ -1,0 +1,29 @@
+"""Both runtimes give the same answers, and none reports to its maker that it is used."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from chajong.bundle import Bundle
+from chajong.errors import BundleError
+from chajong.serving.engine import Engine
+from chajong.serving.runtimes import has, open_session
+
+
+@pytest.mark.skipif(not has("openvino", "fp32"), reason="openvino is not installed")
+def test_openvino_answers_as_onnxruntime(exported: Bundle) -> None:
+    photos = [path.read_bytes() for path in sorted(exported.folder.glob("golden/*.jpg"))]
+    said = []
+    for runtime in ("onnxruntime", "openvino"):
+        engine = Engine.open(exported, runtime)
+        said.append(np.exp(engine.answer([engine.prepare(data) for data in photos])))
+    assert len(photos) == 4
+    np.testing.assert_allclose(said[0], said[1], atol=1e-4)
+    assert sys.modules["openvino_telemetry"] is None
+
+
+def test_there_is_no_bf16_in_onnxruntime(exported: Bundle) -> None:
+    assert not has("onnxruntime", "bf16")
+    with pytest.raises(BundleError, match="onnxruntime has no bf16 on a CPU"):
+        open_session(exported.folder / "members" / "0.onnx", "onnxruntime", "bf16", 1)
