@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperGroup
 
 from chajong.cli_oof import blend, expect, review, suspects
 from chajong.cli_options import CacheOption, CatalogueOption, Data, Layout, LayoutOption
+from chajong.cli_push import push
 from chajong.errors import ChajongError
 from chajong.progress import Interrupted, say
 
@@ -150,11 +152,20 @@ def train(
     corrections: Annotated[
         Path | None, typer.Option(help="Decisions about photos to carry out first.")
     ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="wandb|mlflow|tensorboard",
+            help="Show the run in a service; can be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Train every fold that is not trained yet, then score the out-of-fold predictions."""
     from chajong.recipes import load_recipe
     from chajong.sizes import parse_bytes
+    from chajong.tracking.tracker import check_services
 
+    services = check_services(track or [])
     chosen = load_recipe(recipe, changes or [])
     limit = parse_bytes(cache_limit) if cache_limit is not None else None
 
@@ -169,6 +180,7 @@ def train(
         cache_limit_bytes=limit,
         allow_noncommercial=allow_noncommercial,
         corrections=corrections,
+        track=services,
     )
     run = run_training(data, chosen, options)
     if run is None:
@@ -177,7 +189,21 @@ def train(
         print(line)
 
 
-@app.command()
+class _Listing(TyperGroup):
+    # Without the name of a command the runs are listed: `chajong runs`, `chajong runs FOLDER`.
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        named = bool(args) and args[0] in {*self.commands, "--help"}
+        return super().parse_args(ctx, args if named else ["list", *args])
+
+
+runs_app = typer.Typer(
+    cls=_Listing, help="List runs, or send one to a service.", rich_markup_mode=None
+)
+app.add_typer(runs_app, name="runs")
+runs_app.command()(push)
+
+
+@runs_app.command("list")
 def runs(
     folder: Annotated[Path, typer.Argument(help="Where the runs lie.")] = Path("runs"),
 ) -> None:

@@ -8,6 +8,7 @@
     ├── TrainingError           training that cannot go on: a loss that is not finite
     ├── PredictionsError        predictions that cannot be scored or used
     ├── SubmissionError         submissions that the competition would refuse or punish
+    ├── TrackerError            services that show runs: not installed, not to be reached
     └── ResourceError           disk, memory, permissions
 
 A message says where, what it got, what is allowed and what to do next.
@@ -44,6 +45,10 @@ class PredictionsError(ChajongError):
 
 class SubmissionError(ChajongError):
     """A submission that the competition would refuse or punish."""
+
+
+class TrackerError(ChajongError):
+    """A service that shows runs and is not installed or cannot be reached."""
 
 
 class ResourceError(ChajongError):

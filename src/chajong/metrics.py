@@ -212,6 +212,22 @@ def calibration_error(
     return _binned_error(gaps, first, np.ones(len(gaps), dtype=np.intp), num_bins)
 
 
+def calibration_bins(
+    confidence: NDArray[np.float64], num_bins: int = _NUM_BINS
+) -> NDArray[np.intp]:
+    """Put photos into the bins of `calibration_error`.
+
+    Args:
+        confidence: (n,) probabilities of the likeliest classes, 0 to 1.
+        num_bins: b, at least 1.
+
+    Returns:
+        (n,) the bin of each photo, 0 to b - 1, by ascending confidence.
+    """
+    lower = np.searchsorted(np.sort(confidence), confidence, side="left")
+    return num_bins * lower // len(confidence)
+
+
 def estimate(
     found: Outcomes,
     groups: ArrayLike | None = None,

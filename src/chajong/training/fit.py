@@ -17,6 +17,7 @@ from chajong import metrics
 from chajong.errors import TrainingError
 from chajong.progress import Interrupted, Progress, duration
 from chajong.recipe import Recipe
+from chajong.tracking.guard import Trackers
 from chajong.training.augment import augment, normalise
 from chajong.training.checkpoint import Checkpoint
 from chajong.training.draws import Draws
@@ -73,6 +74,7 @@ class Fit:
         std: Likewise.
         world: This process's place among those that train together.
         checkpoint_s: Seconds between two checkpoints within an epoch.
+        trackers: Services that are told what is measured, if any.
     """
 
     def __init__(
@@ -84,10 +86,11 @@ class Fit:
         std: tuple[float, float, float],
         world: World,
         checkpoint_s: float = 60.0,
+        trackers: Trackers | None = None,
     ) -> None:
         world.check_batch(recipe.train.batch_size)
         self.recipe, self.fold, self.world = recipe, fold, world
-        self.checkpoint_s = checkpoint_s
+        self.checkpoint_s, self.trackers = checkpoint_s, trackers or Trackers()
         self.mean, self.std = mean, std
         self.precision = choose_precision(recipe.train.precision, world.device)
         network = world.synchronise(network).to(world.device)
@@ -128,6 +131,7 @@ class Fit:
         self.at = Checkpoint.restore(self.checkpoint_path, self)
         epochs, total = self.recipe.train.epochs, self.recipe.train.epochs * self.batches.num_steps
         done = (self.at.epoch * self.batches.num_steps + self.at.step) * self.batches.rows
+        self.trackers.epochs(self.fold.folder.name, self.at.history)
         title = f"fold {self.fold.name}"
         with (
             asked_to_stop() as stop,
@@ -186,6 +190,7 @@ class Fit:
             self.at.step = step + 1
             self.at.seconds = time.perf_counter() - begin
             progress.advance(self.batches.rows, f"epoch {epoch + 1}, loss {loss:.3f}")
+            self._tell_step(loss)
             self._heed(stop)
             if time.perf_counter() - saved > self.checkpoint_s:
                 self._save()
@@ -202,8 +207,14 @@ class Fit:
         }
         self._finish_epoch({**entry, **self._validate()}, progress)
 
+    def _tell_step(self, loss: float) -> None:
+        steps = self.at.epoch * self.batches.num_steps + self.at.step
+        values = {"loss": loss, "lr": self.optimiser.param_groups[-1]["lr"]}
+        self.trackers.step(self.fold.folder.name, steps, values)
+
     def _finish_epoch(self, entry: dict[str, Any], progress: Progress) -> None:
         self.at.history.append(entry)
+        self.trackers.epochs(self.fold.folder.name, [entry])
         self.at.epoch, self.at.step = self.at.epoch + 1, 0
         self.at.loss_sum = self.at.seconds = 0.0
         value = entry.get("log_loss")
