@@ -76,13 +76,15 @@ class Guard:
         try:
             code = self.process.wait(limit_s)
         except subprocess.TimeoutExpired:
-            self._give_up(f"it was not done {limit_s:.0f} s after training was")
+            self._give_up(f"it was not done {limit_s:.1f} s after training was")
         else:
             if code:
                 self._give_up(self._why())
 
     def _give_up(self, reason: str) -> None:
         self._works = False
+        assert self.process.stdin is not None
+        self.process.stdin.close()
         self.process.kill()
         self.process.wait()
         say(
@@ -107,7 +109,7 @@ class Trackers:
     """
 
     def __init__(self, guards: Sequence[Guard] = (), step_every_s: float = _STEP_EVERY_S) -> None:
-        self._guards = guards
+        self.guards = guards
         self._step_every_s = step_every_s
         self._stepped = -step_every_s
 
@@ -120,7 +122,7 @@ class Trackers:
             values: Figures by name.
         """
         now = time.monotonic()
-        if self._guards and now - self._stepped >= self._step_every_s:
+        if self.guards and now - self._stepped >= self._step_every_s:
             self._stepped = now
             self._tell(Point(f"{model}/step", at, values))
 
@@ -136,7 +138,7 @@ class Trackers:
 
     def _tell(self, point: Point) -> None:
         line = json.dumps(asdict(point)).encode() + b"\n"
-        for guard in self._guards:
+        for guard in self.guards:
             guard.send(line)
 
     def close(self, limit_s: float) -> None:
@@ -146,7 +148,7 @@ class Trackers:
             limit_s: Most seconds to wait for all of them.
         """
         end = time.monotonic() + limit_s
-        for guard in self._guards:
+        for guard in self.guards:
             guard.close(max(0.0, end - time.monotonic()))
 
 

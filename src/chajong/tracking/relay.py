@@ -16,7 +16,9 @@ from chajong.run import Run
 from chajong.tracking.send import Teller, sending
 from chajong.tracking.tracker import Point, Service, open_tracker
 
-_PATIENCE_S = 120
+PATIENCE_S = 120
+"""Most seconds that a service may take for what it is told at once."""
+
 _MOST_BYTES = 1 << 16
 
 
@@ -27,19 +29,23 @@ def main() -> None:
     run = Run.load(folder)
     # One process a service: that of a killed training may still be sending its last points.
     with sending(run, service, wait=True):
-        with _patience():
+        with patience():
             teller = Teller(open_tracker(service, run))
         for points in _arriving(sys.stdin.fileno()):
-            with _patience():
+            with patience():
                 teller.tell(points)
-        with _patience():
+        with patience():
             teller.finish(Run.load(folder))
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
-    # A library may wait forever for a server. The signal ends the process, whatever it does.
-    signal.alarm(_PATIENCE_S)
+def patience() -> Iterator[None]:
+    """End the process if the block takes too long: a library may wait forever for a server.
+
+    Yields:
+        Nothing.
+    """
+    signal.alarm(PATIENCE_S)
     try:
         yield
     finally:
