@@ -153,11 +153,20 @@ def train(
     corrections: Annotated[
         Path | None, typer.Option(help="Decisions about photos to carry out first.")
     ] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="wandb|mlflow|tensorboard",
+            help="Show the run in a service; can be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Train every fold that is not trained yet, then score the out-of-fold predictions."""
     from chajong.recipes import load_recipe
     from chajong.sizes import parse_bytes
+    from chajong.tracking.tracker import check_services
 
+    services = check_services(track or [])
     chosen = load_recipe(recipe, changes or [])
     limit = parse_bytes(cache_limit) if cache_limit is not None else None
 
@@ -172,6 +181,7 @@ def train(
         cache_limit_bytes=limit,
         allow_noncommercial=allow_noncommercial,
         corrections=corrections,
+        track=services,
     )
     run = run_training(data, chosen, options)
     if run is None:

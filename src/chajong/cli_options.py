@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 Layout = Literal["dacon", "imagefolder", "csv", "metadata"]
+Service = Literal["wandb", "mlflow", "tensorboard"]
 Data = Annotated[Path, typer.Argument(help="The photos: a DACON folder, class folders or a table.")]
 LayoutOption = Annotated[
     Layout | None, typer.Option(help="How the photos lie; found by itself if not given.")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from chajong.cli_options import CacheOption, LayoutOption
+from chajong.cli_options import CacheOption, LayoutOption, Service
 from chajong.progress import say
 
 
@@ -164,6 +164,17 @@ def restore(
 
     for run in runs:
         print(f"{restore(run)} is back")
+
+
+@runs_app.command()
+def push(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    to: Annotated[Service, typer.Option(help="Where to.")],
+) -> None:
+    """Send a run to a service; what it has already is not sent again."""
+    from chajong.tracking.send import push as send
+
+    print(send(run, to))
 
 
 def compare(

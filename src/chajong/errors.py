@@ -9,6 +9,7 @@
     ├── BundleError             bundles: touched, from a newer version, not proven
     ├── PredictionsError        predictions that cannot be scored or used
     ├── SubmissionError         submissions that the competition would refuse or punish
+    ├── TrackerError            services that show runs: not installed, not to be reached
     └── ResourceError           disk, memory, permissions
 
 A message says where, what it got, what is allowed and what to do next.
@@ -49,6 +50,10 @@ class PredictionsError(ChajongError):
 
 class SubmissionError(ChajongError):
     """A submission that the competition would refuse or punish."""
+
+
+class TrackerError(ChajongError):
+    """A service that shows runs and is not installed or cannot be reached."""
 
 
 class ResourceError(ChajongError):

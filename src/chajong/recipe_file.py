@@ -69,7 +69,7 @@ def flat(recipe: Recipe) -> dict[str, Any]:
     Returns:
         All that it decides, by dotted path.
     """
-    return dict(_leaves(recipe.model_dump(mode="json", exclude=set(SAID_OF_ITSELF))))
+    return dict(leaves(recipe.model_dump(mode="json", exclude=set(SAID_OF_ITSELF))))
 
 
 def read_recipe_file(path: Path) -> dict[str, Any]:
@@ -198,15 +198,25 @@ def _parse_yaml(text: str) -> Any:
         raise ValueError(f"{error}" or type(error).__name__) from error
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    # A list of plain numbers or words is one value; one of parts is a part an item.
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Take nested values apart.
+
+    A list of plain numbers or words is one value; one of parts is a part an item.
+
+    Args:
+        value: Dictionaries, lists and plain values.
+        path: Where they stand in a larger whole.
+
+    Yields:
+        A dotted path and the value there.
+    """
     if isinstance(value, list) and any(isinstance(item, dict) for item in value):
         value = {str(place): item for place, item in enumerate(value)}
     if not isinstance(value, dict):
         yield path, value
         return
     for key, inner in value.items():
-        yield from _leaves(inner, f"{path}.{key}" if path else key)
+        yield from leaves(inner, f"{path}.{key}" if path else key)
 
 
 def _problem(detail: ErrorDetails) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from chajong.cli import main
 from chajong.recipes import load_recipe
+from chajong.tracking.tracker import Service
 from chajong.training.train import Options, train
 from chajong.training.world import World, join_world
 from tests.training.tiny import CPU
@@ -92,18 +93,26 @@ def command(arguments: Sequence[str], said: Path) -> tuple[int, str]:
     return code, said.read_text(encoding="utf-8")
 
 
-def _train(photos: Path, recipe: Path, out: Path, cache: Path, said: Path) -> None:
+def _train(
+    photos: Path, recipe: Path, out: Path, cache: Path, said: Path, track: tuple[Service, ...]
+) -> None:
     torch.set_num_threads(1)
     with said.open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 2)
     # A checkpoint after each step, so that a kill can hit it anywhere.
-    train(photos, load_recipe(str(recipe)), Options(out=out, cache_folder=cache, checkpoint_s=0))
+    options = Options(out=out, cache_folder=cache, checkpoint_s=0, track=track)
+    train(photos, load_recipe(str(recipe)), options)
 
 
 def start_training(
-    photos: Path, recipe: Path, out: Path, cache: Path, said: Path
+    photos: Path,
+    recipe: Path,
+    out: Path,
+    cache: Path,
+    said: Path,
+    track: tuple[Service, ...] = (),
 ) -> ForkServerProcess:
     """Start what `chajong train` does."""
-    process = forks().Process(target=_train, args=(photos, recipe, out, cache, said))
+    process = forks().Process(target=_train, args=(photos, recipe, out, cache, said, track))
     process.start()
     return process

@@ -84,11 +84,12 @@ def test_a_fold_learns_from_the_other_folds_only(uninterrupted: Job, finished: R
 
 def test_two_processes_of_torchrun_make_the_same_run(uninterrupted: Job, job: Job) -> None:
     launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}")
-    process = job.start(launcher=launcher)
+    process = job.start("--track", "tensorboard", launcher=launcher)
     said, complained = process.communicate(timeout=240)
     assert process.returncode == 0, complained
     assert said.count("(done)") == 1  # one process speaks
     assert "Warning" not in complained
+    (_,) = job.out.glob("tensorboard/fold-0/events*")  # and one tells the trackers
     alone, shared = Run.load(uninterrupted.out), Run.load(job.out)
     for fold in ("0", "1"):
         pairs = list(zip(alone.history(fold), shared.history(fold), strict=True))

@@ -19,6 +19,7 @@ from chajong.errors import ResourceError, TrainingError
 from chajong.live import Live
 from chajong.progress import Interrupted, Progress, duration
 from chajong.recipe import Recipe
+from chajong.tracking.guard import Trackers
 from chajong.training.augment import augment, normalise
 from chajong.training.checkpoint import Checkpoint
 from chajong.training.draws import Draws
@@ -76,6 +77,7 @@ class Fit:
         std: Likewise.
         world: This process's place among those that train together.
         checkpoint_s: Seconds between two checkpoints within an epoch.
+        trackers: Services that are told what is measured, if any.
     """
 
     def __init__(
@@ -87,10 +89,11 @@ class Fit:
         std: tuple[float, float, float],
         world: World,
         checkpoint_s: float = 60.0,
+        trackers: Trackers | None = None,
     ) -> None:
         world.check_batch(recipe.train.batch_size)
         self.recipe, self.fold, self.world = recipe, fold, world
-        self.checkpoint_s = checkpoint_s
+        self.checkpoint_s, self.trackers = checkpoint_s, trackers or Trackers()
         self.mean, self.std = mean, std
         self.precision = choose_precision(recipe.train.precision, world.device)
         network = world.synchronise(network).to(world.device)
@@ -139,6 +142,7 @@ class Fit:
         epochs, total = self.recipe.train.epochs, self.recipe.train.epochs * self.batches.num_steps
         done = self.num_steps_done * self.batches.rows
         self._begin, self._first_step = time.perf_counter(), self.num_steps_done
+        self.trackers.epochs(self.fold.folder.name, self.at.history)
         title = f"fold {self.fold.name}"
         with (
             asked_to_stop() as stop,
@@ -197,6 +201,7 @@ class Fit:
             self.at.step = step + 1
             self.at.seconds = time.perf_counter() - begin
             progress.advance(self.batches.rows, f"epoch {epoch + 1}, loss {loss:.3f}")
+            self._tell_step(loss)
             self._show(loss)
             self._heed(stop)
             if time.perf_counter() - saved > self.checkpoint_s:
@@ -214,6 +219,10 @@ class Fit:
         }
         self._finish_epoch({**entry, **self._validate()}, progress)
 
+    def _tell_step(self, loss: float) -> None:
+        values = {"loss": loss, "lr": self.optimiser.param_groups[-1]["lr"]}
+        self.trackers.step(self.fold.folder.name, self.num_steps_done, values)
+
     def _show(self, loss: float) -> None:
         # For those who watch. The checkpoint is too large to be written as often.
         now = time.perf_counter()
@@ -221,10 +230,8 @@ class Fit:
             return
         self._shown = now
         epochs, done = self.recipe.train.epochs, self.num_steps_done
-        total, rate = (
-            epochs * self.batches.num_steps,
-            (done - self._first_step) / (now - self._begin),
-        )
+        total = epochs * self.batches.num_steps
+        rate = (done - self._first_step) / (now - self._begin)
         live = Live(
             epochs=epochs,
             done=done / total,
@@ -238,6 +245,7 @@ class Fit:
 
     def _finish_epoch(self, entry: dict[str, Any], progress: Progress) -> None:
         self.at.history.append(entry)
+        self.trackers.epochs(self.fold.folder.name, [entry])
         self.at.epoch, self.at.step = self.at.epoch + 1, 0
         self.at.loss_sum = self.at.seconds = 0.0
         value = entry.get("log_loss")

@@ -28,6 +28,8 @@ from chajong.recipe import Recipe
 from chajong.run import Record, Run, finish_model, now
 from chajong.score import score
 from chajong.split import Split, split
+from chajong.tracking.guard import LIMIT_S, Trackers, tracked
+from chajong.tracking.tracker import Service
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.fit import CHECKPOINT, Fit, Fold
 from chajong.training.loader import Examples
@@ -52,6 +54,8 @@ class Options:
         device: Where to compute; a GPU where there is one, if none.
         checkpoint_s: Seconds between two checkpoints within an epoch.
         corrections: A file of decisions about photos to carry out first, if any.
+        track: Services that show the run while it is trained.
+        track_limit_s: Most seconds to wait at the end until they have everything.
     """
 
     out: Path | None = None
@@ -63,6 +67,8 @@ class Options:
     device: torch.device | None = None
     checkpoint_s: float = 60.0
     corrections: Path | None = None
+    track: tuple[Service, ...] = ()
+    track_limit_s: float = LIMIT_S
 
 
 def train(data: Path, recipe: Recipe, options: Options = Options()) -> Run | None:
@@ -86,7 +92,9 @@ def train(data: Path, recipe: Recipe, options: Options = Options()) -> Run | Non
             run, manifest, folds = _prepare(data, recipe, options, world)
             if world.leads:
                 held.enter_context(run.alone())
-        _train_models(run, manifest, folds, options, world)
+        services = options.track if world.leads else ()
+        trackers = held.enter_context(tracked(services, run, options.track_limit_s))
+        _train_models(run, manifest, folds, options, world, trackers)
         return run if world.leads else None
 
 
@@ -191,7 +199,12 @@ def _introduce(run: Run, manifest: Manifest) -> None:
 
 
 def _train_models(
-    run: Run, manifest: Manifest, folds: Split | None, options: Options, world: World
+    run: Run,
+    manifest: Manifest,
+    folds: Split | None,
+    options: Options,
+    world: World,
+    trackers: Trackers,
 ) -> None:
     asked = (options.fold,) if options.fold is not None else run.models
     missing = [name for name in asked if not run.is_done(name)]
@@ -202,7 +215,7 @@ def _train_models(
         cache = _cache(run, manifest, options)
         for name in missing:
             fold = _fold(run, name, manifest, folds, cache)
-            _train_model(run, fold, manifest, world, options.checkpoint_s)
+            _train_model(run, fold, manifest, world, options.checkpoint_s, trackers)
             world.wait()
     if folds is not None and world.leads:
         _join(run, manifest)
@@ -261,14 +274,20 @@ def _fold_ids(folds: Split, name: str) -> list[str]:
 
 
 def _train_model(
-    run: Run, fold: Fold, manifest: Manifest, world: World, checkpoint_s: float
+    run: Run,
+    fold: Fold,
+    manifest: Manifest,
+    world: World,
+    checkpoint_s: float,
+    trackers: Trackers,
 ) -> None:
     begin = time.perf_counter()
     torch.manual_seed(
         int(np.random.default_rng([run.recipe.train.seed, fold.number]).integers(2**31))
     )
     network, _ = build_network(run.recipe.model, fold.num_classes, allow_noncommercial=True)
-    fit = Fit(run.recipe, fold, network, run.record.mean, run.record.std, world, checkpoint_s)
+    mean, std = run.record.mean, run.record.std
+    fit = Fit(run.recipe, fold, network, mean, std, world, checkpoint_s, trackers)
     history = fit.run()
     averaged = fit.ema is not None and run.recipe.infer.weights == "ema"
     facts: dict[str, Any] = {

@@ -1,0 +1,1 @@
+"""Runs shown in other services: Weights & Biases, MLflow, TensorBoard."""

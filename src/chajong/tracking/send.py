@@ -1,0 +1,138 @@
+"""What a service is told of a run, at once or bit by bit."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from chajong.errors import ChajongError, TrackerError
+from chajong.files import locked
+from chajong.predictions import Predictions
+from chajong.run import Run
+from chajong.score import FIGURES
+from chajong.tracking.tracker import OOF, Point, Service, Tracker, open_tracker
+
+
+class Teller:
+    """Tells a service what it does not have yet.
+
+    Args:
+        tracker: The service.
+    """
+
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._last: dict[str, int] = {}
+
+    def tell(self, points: Iterable[Point]) -> None:
+        """Send those points that the service does not have.
+
+        Args:
+            points: Any; those of a series in order.
+        """
+        new = [point for point in points if self._is_new(point)]
+        if new:
+            self._tracker.log(new)
+
+    def finish(self, run: Run) -> None:
+        """Send what a run's folder holds and the service does not, then close the run there.
+
+        Args:
+            run: The run as its folder is now.
+        """
+        for model in run.models:
+            self.tell(epoch_points(run.model_folder(model).name, run.history(model)))
+        score = run.score()
+        # The score comes last: with it, all of it is there.
+        if score is not None and self._is_new(Point(OOF, 1, {})):
+            self._pictures(run)
+            for path in (run.predictions_path, run.score_path):
+                self._tracker.artefact(path)
+            self._tracker.log([Point(OOF, 1, {name: score[name]["value"] for name in FIGURES})])
+        self._tracker.finish(run.status() == "done")
+
+    def _is_new(self, point: Point) -> bool:
+        if point.series not in self._last:
+            self._last[point.series] = self._tracker.last(point.series)
+        new = point.at > self._last[point.series]
+        if new:
+            self._last[point.series] = point.at
+        return new
+
+    def _pictures(self, run: Run) -> None:
+        # Imported late: drawing takes a second to load, and only a trained run needs it.
+        from chajong.reporting.figures import confusions, png, reliability
+
+        table = Predictions.load(run.predictions_path)
+        with TemporaryDirectory() as folder:
+            for draw in (confusions, reliability):
+                path = Path(folder, f"{draw.__name__}.png")
+                path.write_bytes(png(draw(table, run.labels)))
+                self._tracker.picture(path.stem, path)
+
+
+@contextmanager
+def sending(run: Run, service: Service, *, wait: bool) -> Iterator[bool]:
+    """Keep other processes from telling the same service of the same run.
+
+    Args:
+        run: The run.
+        service: The service.
+        wait: Whether to wait for a process that does so now.
+
+    Yields:
+        Whether there is none, or none any more.
+    """
+    with locked(run.folder / f".{service}.lock", wait=wait) as held:
+        yield held
+
+
+def epoch_points(model: str, history: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """Turn what was measured in a training into points.
+
+    Args:
+        model: Name of the model's folder.
+        history: An entry an epoch.
+
+    Returns:
+        A point an epoch.
+    """
+    return [
+        Point(f"{model}/epoch", entry["epoch"], {k: v for k, v in entry.items() if k != "epoch"})
+        for entry in history
+    ]
+
+
+def push(folder: Path, service: Service) -> str:
+    """Send a run that was trained before; what the service has of it is not sent again.
+
+    Args:
+        folder: The run's folder.
+        service: Where to.
+
+    Returns:
+        What was done.
+
+    Raises:
+        TrackerError: If the service is not installed, or refuses, or cannot be reached.
+        RunError: If the folder is no run.
+    """  # noqa: DOC503 RunError raised by `Run.load`
+    run = Run.load(folder)
+    try:
+        with sending(run, service, wait=False) as held:
+            if not held:
+                raise TrackerError(
+                    f"Another process is telling {service} of {folder} now. Wait for it, then "
+                    "send the rest with the same command."
+                )
+            Teller(open_tracker(service, run)).finish(run)
+    except ChajongError:
+        raise
+    except Exception as error:  # of libraries, in dozens of ways
+        reason = next(iter(str(error).splitlines()), "")[:300]
+        raise TrackerError(
+            f"{folder} could not be sent to {service}: {reason} ({type(error).__name__}). What "
+            "was sent stays; the same command sends the rest."
+        ) from error
+    return f"{folder} is in {service} now ({run.status()})"
