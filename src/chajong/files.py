@@ -147,7 +147,7 @@ def write_table(path: Path, table: pl.DataFrame, metadata: dict[str, str] | None
     """
     # By way of memory, because polars has errors of its own for a full disk.
     buffer = BytesIO()
-    table.write_parquet(buffer, metadata=metadata)
+    table.write_parquet(buffer, compression="lz4", metadata=metadata)
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-from wandb.proto.wandb_internal_pb2 import Record
+from wandb.proto.wandb_internal_pb2 import Record  # type: ignore[attr-defined]
 
 from chajong.files import write_json
 from chajong.labels import Labels

@@ -10,6 +10,7 @@ from PIL import Image
 
 from chajong.errors import DataError, RunError
 from chajong.photos.tone import AS_IT_IS, change_tone
+from chajong.pooling import geometric_mean
 from chajong.predictions import Predictions
 from chajong.recipe import Data, Infer
 from chajong.run import Run
@@ -80,7 +81,7 @@ def test_held_out_photos_are_made_as_dark_as_those_asked_about(run: Run, dark: P
     assert found.num_unreadable == 1
     # The mean of the models is what `predict` says of the photos.
     said = predict(run, dark, CPU)
-    mean = np.exp(found.asked).mean(axis=0)
+    mean = np.exp(geometric_mean(found.asked))
     np.testing.assert_allclose(mean, said.probabilities()[said.ok], atol=1e-5)
 
 
@@ -90,8 +91,8 @@ def test_several_runs_are_judged_by_their_mean(folder: Path, run: Run, photos: P
     assert second is not None
     both, first, other = (gather(runs, photos, CPU) for runs in ([run, second], [run], [second]))
     for name in ("plain", "shifted", "asked"):
-        mean = (np.exp(getattr(first, name)) + np.exp(getattr(other, name))) / 2
-        np.testing.assert_allclose(np.exp(getattr(both, name)), mean, atol=1e-5)
+        mean = geometric_mean(np.stack([getattr(first, name), getattr(other, name)]))
+        np.testing.assert_allclose(np.exp(getattr(both, name)), np.exp(mean), atol=1e-5)
     table = Predictions.load(second.predictions_path)
     np.testing.assert_allclose(np.exp(other.shifted), table.probabilities(), atol=1e-5)
 

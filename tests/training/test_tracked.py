@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def epochs_told(run: Run) -> list[tuple[str, int, float]]:
     return [each for each in tensorboard_scalars(run.folder) if "/epoch/log_loss_" in each[0]]
 
 
-def epochs_measured(run: Run) -> list[tuple[str, int, float]]:
+def epochs_measured(run: Run) -> list[tuple[str, int, Any]]:
     return [
         (f"fold-{fold}/epoch/{key}", entry["epoch"], pytest.approx(entry[key]))
         for fold in run.models

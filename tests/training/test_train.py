@@ -15,6 +15,7 @@ from chajong.errors import ChajongError, DataError, RecipeError, RunError, Weigh
 from chajong.predictions import Predictions
 from chajong.recipe import Data, Folds, Grow, Model
 from chajong.run import Run, now
+from chajong.tracking.guard import Trackers
 from chajong.training.train import Options, _cache, _fold, _prepare, _train_models, train
 from tests.training.conftest import Job
 from tests.training.processes import free_port
@@ -187,7 +188,7 @@ def test_a_photo_deleted_before_it_was_cached(photos: Path, tmp_path: Path) -> N
     content = victim.read_bytes()
     victim.unlink()
     with pytest.raises(DataError, match=r"001\.jpg cannot be read any more: No such file"):
-        _train_models(*prepared, chosen, ALONE)
+        _train_models(*prepared, chosen, ALONE, Trackers())
     victim.write_bytes(content)
     assert train(photos, recipe, chosen) is not None  # nothing is lost
 

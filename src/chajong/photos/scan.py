@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from PIL import Image
 
 from chajong.environment import num_cores
 from chajong.files import read_memory, write_memory
-from chajong.photos.decode import Photo, Unreadable, decode
+from chajong.photos.decode import Unreadable, decode
 from chajong.photos.duplicates import THUMB_PX
 from chajong.photos.reading import read_file
 from chajong.progress import Progress
@@ -141,21 +141,33 @@ def _remember(memory: Path, table: pl.DataFrame) -> None:
     write_memory(memory, kept, "The next scan has to read all photos again.")
 
 
+class _Look(NamedTuple):
+    # What is kept of a photo's pixels until a chunk of them is measured.
+    grey: Image.Image
+    colours: NDArray[np.uint8]  # (k, 3) every fourth pixel of every fourth row
+
+
 def _measure(paths: Sequence[Path]) -> list[_Row]:
+    # Numbers are found for a whole chunk at once: threads wait for each other at every step of
+    # their own.
     read = [_read(path) for path in paths]
-    seen = [(row, grey) for row, grey in read if grey is not None]
+    seen = [(row, look) for row, look in read if look is not None]
     if seen:
-        greys = [grey for _, grey in seen]
-        halves = [grey.reduce(2) for grey in greys]
-        measures = _measures(greys, halves)
+        looks = [look for _, look in seen]
+        halves = [look.grey.reduce(2) for look in looks]
+        measures = {
+            **_tones([look.grey for look in looks]),
+            **_colours([look.colours for look in looks]),
+            "sharpness": _detail([look.grey for look in looks]) / (_detail(halves) + 0.5),
+        }
         for i, (row, _) in enumerate(seen):
             row.update({name: float(values[i]) for name, values in measures.items()})
             row["thumb"] = halves[i].tobytes()
     return [row for row, _ in read]
 
 
-def _read(path: Path) -> tuple[_Row, Image.Image | None]:
-    # Read one photo into its row, and make a small grey copy of it.
+def _read(path: Path) -> tuple[_Row, _Look | None]:
+    # Read one photo into its row, and keep what its measures are made from.
     row: _Row = dict.fromkeys(_COLUMNS)
     row["path"] = str(path)
     try:
@@ -169,49 +181,52 @@ def _read(path: Path) -> tuple[_Row, Image.Image | None]:
         return row, None
     row["width_px"], row["height_px"] = photo.width_px, photo.height_px
     row["format"], row["notes"] = photo.format, list(photo.notes)
-    row["colour_share"], row["saturation"] = _colour(photo)
     # A JPEG comes small already; of a large PNG not all pixels are needed.
     step = max(1, min(photo.pixels.shape[:2]) // (4 * _GREY_PX))
     small = Image.fromarray(photo.pixels[::step, ::step]).convert("L")
-    return row, small.resize((_GREY_PX, _GREY_PX), Image.Resampling.BOX)
+    grey = small.resize((_GREY_PX, _GREY_PX), Image.Resampling.BOX)
+    return row, _Look(grey, photo.pixels[::4, ::4].reshape(-1, 3))
 
 
-def _colour(photo: Photo) -> tuple[float, float]:
-    # The share of pixels with some colour, and the saturation; sums, because single dark pixels
-    # have any saturation.
-    red, green, blue = photo.pixels[::4, ::4].transpose(2, 0, 1)
-    most = np.maximum(np.maximum(red, green), blue)
-    least = np.minimum(np.minimum(red, green), blue)
-    chroma = most - least
-    saturation = chroma.sum(dtype=np.int64) / max(1, most.sum(dtype=np.int64))
-    return float((chroma >= _COLOURED_FROM).mean()), float(saturation)
-
-
-def _measures(
-    greys: Sequence[Image.Image], halves: Sequence[Image.Image]
-) -> dict[str, NDArray[np.float64]]:
+def _tones(greys: Sequence[Image.Image]) -> dict[str, NDArray[np.float64]]:
     shares = np.array([grey.histogram() for grey in greys]) / _GREY_PX**2
     levels = np.arange(256)
     mean = shares @ levels
-    fine, coarse = (np.array([_detail(grey) for grey in size]) for size in (greys, halves))
     return {
         "brightness": mean,
         "contrast": np.sqrt(np.maximum(shares @ levels**2 - mean**2, 0)),
         "lit_share": shares[:, _LIT_FROM:].sum(axis=1),
         "white_share": shares[:, _WHITE_FROM:].sum(axis=1),
-        "sharpness": fine / (coarse + 0.5),
     }
 
 
-def _detail(grey: Image.Image) -> float:
-    # Power of what a 3 x 3 mean takes away.
-    levels = np.asarray(grey, np.float32)
-    rows = levels[:-2] + levels[1:-1]
-    rows += levels[2:]
-    away = rows[:, :-2] + rows[:, 1:-1]
-    away += rows[:, 2:]
-    away -= 9 * levels[1:-1, 1:-1]
-    return float(np.vdot(away, away)) / (81 * away.size)
+def _colours(photos: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float64]]:
+    # The share of pixels with some colour, and the saturation; sums, because single dark pixels
+    # have any saturation.
+    counts = np.array([len(pixels) for pixels in photos])
+    starts = np.cumsum(counts) - counts
+    red, green, blue = np.concatenate(photos).T.copy()
+    most = np.maximum(np.maximum(red, green), blue)
+    chroma = most - np.minimum(np.minimum(red, green), blue)
+    coloured, chromas, mosts = (
+        np.add.reduceat(values, starts, dtype=np.int64)
+        for values in (chroma >= _COLOURED_FROM, chroma, most)
+    )
+    return {"colour_share": coloured / counts, "saturation": chromas / np.maximum(1, mosts)}
+
+
+def _detail(greys: Sequence[Image.Image]) -> NDArray[np.float64]:
+    # (n,) power of what a 3 x 3 mean takes away.
+    joined = b"".join(grey.tobytes() for grey in greys)
+    levels = np.frombuffer(joined, np.uint8).reshape(len(greys), *greys[0].size).astype(np.int16)
+    rows = levels[:, :-2] + levels[:, 1:-1]
+    rows += levels[:, 2:]
+    away = rows[:, :, :-2] + rows[:, :, 1:-1]
+    away += rows[:, :, 2:]
+    away -= 9 * levels[:, 1:-1, 1:-1]
+    flat = away.reshape(len(away), -1).astype(np.float32)
+    power: NDArray[np.float64] = np.einsum("nk,nk->n", flat, flat) / (81.0 * flat.shape[1])
+    return power
 
 
 def _thumbs(column: pl.Series) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """A training to look at while it goes on: in the terminal, and as a page of this machine."""
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ def watch(run: Run, *, once: bool = False) -> None:
         run: The run.
         once: Whether to show where it stands and end.
     """
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     if once or not console.is_terminal:
         console.print(_picture(run, model_states(run)))
         return
