@@ -185,7 +185,7 @@ def test_levels_are_scored_on_the_sums_of_their_classes() -> None:
 
 
 def test_coarser_levels_are_easier() -> None:
-    predictions, truth = made(200, classes=known_names(), clue=3.0)
+    predictions, truth = made(200, classes=known_names(), clue=7.0)
     got = score(predictions, truth)
     losses = [level.log_loss.value for level in got.levels] + [got.log_loss.value]
     hits = [level.top1.value for level in got.levels] + [got.top1.value]
