@@ -27,6 +27,7 @@ SCAN_VERSION = 2
 
 _GREY_PX = 2 * THUMB_PX
 _CHUNK = 32
+_AT_ONCE = 8  # more at once, and the system has to find new memory for every step
 _LIT_FROM, _WHITE_FROM = 80, 250  # grey levels
 _COLOURED_FROM = 12  # levels between a pixel's channels; JPEG gives grey photos a few
 
@@ -218,7 +219,13 @@ def _colours(photos: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float6
 def _detail(greys: Sequence[Image.Image]) -> NDArray[np.float64]:
     # (n,) power of what a 3 x 3 mean takes away.
     joined = b"".join(grey.tobytes() for grey in greys)
-    levels = np.frombuffer(joined, np.uint8).reshape(len(greys), *greys[0].size).astype(np.int16)
+    levels = np.frombuffer(joined, np.uint8).reshape(len(greys), *greys[0].size)
+    parts = [_power(levels[at : at + _AT_ONCE]) for at in range(0, len(levels), _AT_ONCE)]
+    return np.concatenate(parts)
+
+
+def _power(greys: NDArray[np.uint8]) -> NDArray[np.float64]:
+    levels = greys.astype(np.int16)
     rows = levels[:, :-2] + levels[:, 1:-1]
     rows += levels[:, 2:]
     away = rows[:, :, :-2] + rows[:, :, 1:-1]
