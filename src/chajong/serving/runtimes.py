@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from types import ModuleType
 from typing import Any
 
@@ -106,16 +107,23 @@ def _openvino(graph: Path, precision: Precision, num_callers: int) -> Session:
         "INFERENCE_NUM_THREADS": num_cores(),
     }
     compiled = core.compile_model(core.read_model(graph), "CPU", settings)
-    own = threading.local()  # a request belongs to one caller
+    requests: SimpleQueue[Any] = SimpleQueue()
+    for _ in range(num_callers):
+        requests.put(compiled.create_infer_request())
 
     def answer(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        request: Any = getattr(own, "request", None)
-        if request is None:
-            request = own.request = compiled.create_infer_request()
-        request.infer({_INPUT: photos})
-        said: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
+        request = requests.get()
+        try:
+            request.infer({_INPUT: photos})
+            said: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
+        finally:
+            requests.put(request)
         return said
 
+    # OpenVINO's Python code sets itself up when it is first asked; two threads that do so at the
+    # same moment wait for each other forever.
+    side_px = compiled.input(0).get_partial_shape()[1].get_length()
+    answer(np.zeros((1, side_px, side_px, 3), np.uint8))
     return answer
 
 
