@@ -1,5 +1,6 @@
-"""What every test gets: a cache of its own, so that no test writes to the user's."""
+"""What every test gets: a cache of its own, so that no test writes to the user's; a browser."""
 
+import shutil
 import socket
 import threading
 import time
@@ -7,8 +8,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 @pytest.fixture(autouse=True)
@@ -52,3 +57,18 @@ def silent_server() -> Iterator[SilentServer]:
         thread.join()
         for connection in server.taken:
             connection.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A real one."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    quiet = ["quic", "background-networking", "component-update", "sync", "gpu"]
+    flags = ["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in quiet)]
+    with playwright.sync_playwright() as driver:
+        made = driver.chromium.launch(executable_path=chromium, args=flags)
+        yield made
+        made.close()

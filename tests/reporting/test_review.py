@@ -4,7 +4,6 @@ import http.client
 import json
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -335,20 +334,6 @@ def test_a_corrected_label_is_kept_by_giving_it_again(run: Run, tmp_path: Path) 
 
 
 # --- in a browser ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
-    quiet = ["quic", "background-networking", "component-update", "sync", "gpu"]
-    flags = ["--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in quiet)]
-    with playwright.sync_playwright() as driver:
-        made = driver.chromium.launch(executable_path=chromium, args=flags)
-        yield made
-        made.close()
 
 
 @contextmanager

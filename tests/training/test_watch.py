@@ -140,18 +140,6 @@ def test_a_finished_run_leaves_no_live_file(finished: Run) -> None:
     assert not list(finished.folder.glob(f"*/{FILE}"))
 
 
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
-    with playwright.sync_playwright() as driver:
-        made = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield made
-        made.close()
-
-
 def test_the_page_shows_curves_by_itself(finished: Run, browser: "Browser") -> None:
     with page_of(finished.folder) as url:
         wait_until_up(url)
