@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from chajong.cli_bundle import export, predict
-from chajong.cli_oof import blend, expect, report, review, suspects, watch
+from chajong.cli_oof import blend, expect, suspects
 from chajong.cli_options import CacheOption, CatalogueOption, Data, Layout, LayoutOption
+from chajong.cli_pages import report, review, watch
 from chajong.cli_runs import compare, runs_app
 from chajong.errors import ChajongError
 from chajong.progress import Interrupted

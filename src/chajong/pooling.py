@@ -69,11 +69,23 @@ def normalised(logits: Floats) -> Floats:
     Returns:
         (n, c).
     """
-    top = logits.max(axis=1, keepdims=True)
+    return logits - log_total(logits)
+
+
+def log_total(logits: NDArray[AnyFloat]) -> NDArray[AnyFloat]:
+    """Give the logarithm of the sum of exp(logits) over the classes.
+
+    Args:
+        logits: (..., c).
+
+    Returns:
+        (..., 1).
+    """
+    top = logits.max(axis=-1, keepdims=True)
     with np.errstate(under="ignore"):
-        total = np.exp(logits - top).sum(axis=1, keepdims=True)
-    made: Floats = logits - (top + np.log(total))
-    return made
+        total: NDArray[AnyFloat] = np.log(np.exp(logits - top).sum(axis=-1, keepdims=True))
+    total += top
+    return total
 
 
 @dataclass(frozen=True)
@@ -144,10 +156,7 @@ def geometric_mean(members: NDArray[np.floating], axis: int = 0) -> NDArray[np.f
         The same without that axis, normalised.
     """
     logits = members.mean(axis=axis, dtype=np.float64)
-    top = logits.max(axis=-1, keepdims=True)
-    with np.errstate(under="ignore"):
-        total = np.exp(logits - top).sum(axis=-1, keepdims=True)
-    mean: NDArray[np.float64] = logits - (top + np.log(total))
+    mean: NDArray[np.float64] = logits - log_total(logits)
     return mean
 
 

@@ -23,7 +23,7 @@ from chajong.blend import Averaging
 from chajong.blending.fit import Places, Weights, losses, standard_error
 from chajong.blending.methods import Table
 from chajong.blending.nested import Comparison
-from chajong.pooling import Fitted, Floats, normalised
+from chajong.pooling import Fitted, Floats, log_total, normalised
 
 _LOG_TEMPERATURES = (-3.0, 3.0)
 
@@ -53,7 +53,7 @@ def gain(logits: Floats, temperature: float) -> float:
         Nats, 0 or more; the mean over photos and models.
     """
     warm = logits.astype(np.float64) / temperature
-    return float((_log_sum(warm).mean(axis=0) - _log_sum(warm.mean(axis=0))).mean())
+    return float((log_total(warm).mean(axis=0) - log_total(warm.mean(axis=0))).mean())
 
 
 def temperature_of_mean(one: Floats, truth: Places, logits: Floats) -> float:
@@ -117,11 +117,3 @@ def _asked_logits(fit: Fitted, asked: Asked) -> Floats:
 def _weighted(voices: Floats, weights: Weights) -> Floats:
     logits: Floats = np.einsum("...kc,k->...c", voices, weights.astype(np.float32))
     return logits
-
-
-def _log_sum(logits: Weights) -> Weights:
-    top = logits.max(axis=-1, keepdims=True)
-    with np.errstate(under="ignore"):
-        total: Weights = np.log(np.exp(logits - top).sum(axis=-1))
-    total += top[..., 0]
-    return total
