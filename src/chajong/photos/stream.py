@@ -1,14 +1,13 @@
 """Photos read and decoded ahead of their user, in their order, each with a truthful status."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chajong.ahead import in_order
 from chajong.environment import num_cores
 from chajong.photos.decode import Unreadable
 from chajong.photos.layout import PhotoRef
@@ -92,15 +91,4 @@ def read_photos(refs: Sequence[PhotoRef], preprocess: Preprocess) -> Iterator[Re
     Yields:
         One result a photo, in the order asked for.
     """
-    waiting: deque[Future[Read]] = deque()
-    with ThreadPoolExecutor(num_cores()) as pool:
-        try:
-            for ref in refs:
-                waiting.append(pool.submit(read_photo, ref, preprocess))
-                if len(waiting) >= _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    yield from in_order(lambda ref: read_photo(ref, preprocess), refs, num_cores(), _AHEAD)

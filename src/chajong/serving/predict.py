@@ -6,9 +6,8 @@ while others compute, and no core waits for another.
 Shapes: n photos, c classes.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from chajong.ahead import in_order
 from chajong.errors import DataError
 from chajong.photos.decode import Unreadable
 from chajong.photos.sources import Asked, Source
@@ -115,18 +115,12 @@ def answer_photos(engine: Engine, photos: Iterable[Asked]) -> Iterator[Answered]
     Yields:
         The answers, in their order.
     """
-    waiting: deque[Future[Answered]] = deque()
-    with ThreadPoolExecutor(engine.num_callers) as pool:
-        try:
-            for some in _taken(photos, NUM_AT_ONCE):
-                waiting.append(pool.submit(_answer, engine, some))
-                if len(waiting) >= _AHEAD * engine.num_callers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    yield from in_order(
+        lambda some: _answer(engine, some),
+        _taken(photos, NUM_AT_ONCE),
+        engine.num_callers,
+        _AHEAD * engine.num_callers,
+    )
 
 
 def _part(
