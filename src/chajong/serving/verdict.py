@@ -7,8 +7,8 @@ LevelName = Literal["exact", "generation", "model", "maker", "none"]
 """How much an answer says, the deepest first; `none` says nothing."""
 
 Reason = Literal["sure", "unsure", "strange"]
-"""`sure`: the exact class is said; `unsure`: a deeper answer would be wrong too often; `strange`: the
-photo is unlike all that was learned, so that nothing is said."""
+"""`sure`: the exact class is said; `unsure`: a deeper answer would be wrong too often; `strange`:
+the photo is unlike all that was learned, so that nothing is said."""
 
 
 @dataclass(frozen=True)
