@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chajong.environment import num_cores
+
 THUMB_PX = 48
 """Side of the grey thumbnails that photos are compared by; it costs 2.3 kB of memory a photo."""
 
@@ -181,7 +183,7 @@ def _candidates(thumbs: Bytes) -> NDArray[np.void]:
     whole = _signatures(textured, 0.0)
     starts = range(0, len(places), _BLOCK)
     blocks = []
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(num_cores()) as threads:
         for crop, queries in ((0.0, whole), (_CROP, _signatures(textured, _CROP))):
             search = partial(_search, queries, whole, cropped=crop > 0)
             blocks += list(threads.map(search, starts))
@@ -237,7 +239,7 @@ def _strongest(pairs: NDArray[np.void]) -> NDArray[np.void]:
 
 def _verify_all(thumbs: Bytes, pairs: NDArray[np.void]) -> Float:
     chunks = [pairs[at : at + _CHUNK_PAIRS] for at in range(0, len(pairs), _CHUNK_PAIRS)]
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(num_cores()) as threads:
         checked = list(threads.map(partial(_verify, thumbs), chunks))
     return np.concatenate([np.zeros(0, np.float32), *checked])
 
@@ -267,9 +269,10 @@ def _halved(thumbs: Bytes) -> Float:
 
 def _hat(at: Float, size: int) -> Float:
     # (p, c, s) weights that read c places off s pixels, linearly between their centres.
-    away = np.abs(at[:, :, None].astype(np.float32) - np.arange(size, dtype=np.float32))
-    weights: Float = np.maximum(1 - away, 0)
-    return weights
+    weights: Float = at[:, :, None].astype(np.float32) - np.arange(size, dtype=np.float32)
+    np.abs(weights, out=weights)  # in place: to find new memory takes as long as to compute
+    np.subtract(1, weights, out=weights)
+    return np.maximum(weights, 0, out=weights)
 
 
 def _inner(size: int) -> slice:

@@ -74,6 +74,8 @@ def normalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     Returns:
         The same tensor.
     """
+    if len({*mean}) == len({*std}) == 1:  # numbers are faster than channels of equal ones
+        return x.sub_(mean[0]).div_(std[0])
     shape = (1, 3, 1, 1)
     centre = torch.tensor(mean, device=x.device).view(shape)
     return x.sub_(centre).div_(torch.tensor(std, device=x.device).view(shape))

@@ -44,7 +44,7 @@ def quantise(graph: Path, photos: NDArray[np.uint8], out: Path) -> None:
                 fused,
                 out,
                 Reader(),
-                op_types_to_quantize=["Conv", "Gemm"],
+                op_types_to_quantize=["Conv", "Gemm", "Add", "Clip", "Relu"],
                 per_channel=True,
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
