@@ -12,20 +12,18 @@ imports what it needs, each noun is imported when it is first asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from chajong.api import (
-    audit,
-    blend,
-    demo_photos,
-    evaluate,
-    expect,
-    export,
-    load_recipe,
+from chajong.api import audit, blend, demo_photos, expect, load_recipe, train
+from chajong.api_answers import evaluate, export, predict, submit
+from chajong.api_runs import (
+    compare,
+    diff,
+    find_suspects,
+    list_runs,
+    note,
     out_of_fold,
-    predict,
-    submit,
-    train,
+    report,
+    rerun,
 )
-from chajong.api_runs import compare, diff, find_suspects, list_runs, note, report, rerun
 from chajong.errors import ChajongError
 
 if TYPE_CHECKING:
@@ -33,6 +31,9 @@ if TYPE_CHECKING:
     from chajong.bundle import Bundle
     from chajong.comparison import Comparison
     from chajong.expectation import Expectation
+    from chajong.experiments.diff import RunDiff
+    from chajong.experiments.notes import Note
+    from chajong.experiments.sameness import Sameness
     from chajong.labels import Labels
     from chajong.manifest import Manifest
     from chajong.photos.audit import Audit
@@ -53,9 +54,12 @@ __all__ = [
     "Expectation",
     "Labels",
     "Manifest",
+    "Note",
     "Predictions",
     "Recipe",
     "Run",
+    "RunDiff",
+    "Sameness",
     "Score",
     "Submission",
     "Suspects",
@@ -89,9 +93,12 @@ _HOMES = {
     "Expectation": "chajong.expectation",
     "Labels": "chajong.labels",
     "Manifest": "chajong.manifest",
+    "Note": "chajong.experiments.notes",
     "Predictions": "chajong.predictions",
     "Recipe": "chajong.recipe",
     "Run": "chajong.run",
+    "RunDiff": "chajong.experiments.diff",
+    "Sameness": "chajong.experiments.sameness",
     "Score": "chajong.score",
     "Submission": "chajong.submission",
     "Suspects": "chajong.suspects",

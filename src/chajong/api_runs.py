@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chajong.experiments.notes import Note
     from chajong.experiments.sameness import Sameness
     from chajong.photos.layout import Layout
+    from chajong.predictions import Predictions
     from chajong.run import Run
     from chajong.suspects import Suspects
 
@@ -139,6 +140,28 @@ def rerun(
     if found is None:
         raise SystemExit(0)
     return found
+
+
+def out_of_fold(of: Run | StrPath) -> Predictions:
+    """Read what models said of the photos that they held out.
+
+    Args:
+        of: A run, or the folder of a run or a blend.
+
+    Returns:
+        The predictions with their labels and folds; of a blend, its nested ones.
+
+    Raises:
+        RunError: If no photo was held out.
+    """  # noqa: DOC502 raised by what it calls
+    from chajong.blending.blend import Blend
+    from chajong.pairs import out_of_fold as held_out
+    from chajong.predictions import Predictions
+    from chajong.run import Run
+
+    if not isinstance(of, Run) and Blend.is_in(Path(of)):
+        return Predictions.load(Path(of) / "oof.parquet")
+    return held_out(open_run(of))
 
 
 def find_suspects(run: Run | StrPath) -> Suspects:

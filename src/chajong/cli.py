@@ -203,7 +203,7 @@ def evaluate(
     catalogue: CatalogueOption = None,
 ) -> None:
     """Score predictions as the competition does, with intervals, and by maker and model."""
-    from chajong.api import evaluate as score
+    from chajong.api_answers import evaluate as score
 
     found = score(predictions, labels, equal=equal, unreadable=unreadable, catalogue=catalogue)
     for line in found.lines():
@@ -263,7 +263,7 @@ def submit(
     ] = "refuse",
 ) -> None:
     """Write a submission that the competition accepts, or say why it cannot be."""
-    from chajong.api import submit as hand_in
+    from chajong.api_answers import submit as hand_in
 
     made = hand_in(predictions, sample, out, floor_unseen=floor_unseen, unreadable=unreadable)
     for note in made.notes:

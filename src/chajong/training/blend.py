@@ -60,5 +60,6 @@ def blend_runs(
     tables = [look_again(run, tuple(VIEWS)) for run in runs]
     ask = None if photos is None else asker(photos)
     made, nested = make_blend(runs, tables, budget, out, ask)
-    singly = alone(tables, runs[0].labels)
-    return Blended(made, nested, tuple((runs[place].folder, *rest) for place, *rest in singly))
+    found = alone(tables, runs[0].labels)
+    singly = tuple((runs[place].folder, view, loss) for place, view, loss in found)
+    return Blended(made, nested, singly)
