@@ -117,8 +117,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def decide(run: Path) -> None:
     """Leave a decision as `chajong review` would; nobody presses a key here."""
     path = run / "corrections.csv"
-    worst = str(chajong.find_suspects(run).table["id"][0])
-    decision = Decision(worst, "keep", None, "a test", "2026-01-31T09:00:00+00:00", "")
+    worst = chajong.find_suspects(run).table.row(0, named=True)
+    when = "2026-01-31T09:00:00+00:00"
+    decision = Decision(worst["id"], "relabel", worst["suggested"], "a test", when, "")
     Corrections((decision,)).save(path)
     shutil.copy(path, run.parent.parent)
 
