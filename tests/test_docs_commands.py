@@ -58,8 +58,8 @@ ELSEWHERE: tuple[tuple[str, str], ...] = (
     (r"make \w+", "continuous integration runs it"),
     (r"pip install .*", "needs a package index"),
     (r"python -m benchmarks\.\w+.*", "a measurement that takes minutes on real photos"),
-    (r".*torchrun .*", "tests/training/test_world.py trains in two processes"),
-    (r".* --track .*", "tests/training/test_tracked.py shows runs in services"),
+    (r".*torchrun .*", "tests/training/test_train.py trains in two processes"),
+    (r".* --track .*", "tests/training/test_train.py and tests/tracking/ show runs"),
     (r".* runs push .*", "tests/tracking/test_push.py sends runs to services"),
 )
 """What does not run here, and why."""
@@ -102,6 +102,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = chajong.train(photos, "demo", changes=changes, out=folder / "runs" / name)
     shutil.copy(next((run.folder / "fold-0").glob("weights*")), folder / "FILE.safetensors")
     chajong.blend([run], folder / "blend", budget=1)
+    shutil.copytree(folder / "blend", folder / "runs" / "blend")
     (folder / "OTHER_FOLDER").mkdir()
     shutil.copy(photos / "test_labels.csv", folder / "labels.csv")
     chajong.predict(run, photos).save(folder / "predictions.parquet")
