@@ -133,9 +133,6 @@ def train(
 ) -> Run:
     """Train every fold that is not trained yet, then score the out-of-fold predictions.
 
-    Stopped or killed, the same call goes on. Under `torchrun` the processes that only help the
-    first end here, with exit code 0.
-
     Args:
         data: The photos with their labels.
         recipe: A recipe, the name of one, or a YAML file.
@@ -154,14 +151,13 @@ def train(
 
     Raises:
         ChajongError: If anything in data, recipe, weights or folder cannot be used.
-        Interrupted: If the user stopped it.
-        SystemExit: On helping processes, when all is trained.
-    """  # noqa: DOC502 raised by what it calls
+        Interrupted: If the user stopped it; the same call goes on.
+        SystemExit: On processes that only help the first (`torchrun`), when all is trained.
+    """  # noqa: DOC503 raised by what it calls
     from chajong.sizes import parse_bytes
     from chajong.tracking.tracker import check_services
 
-    services = check_services(list(track))
-    chosen = load_recipe(recipe, changes)
+    services, chosen = check_services(track), load_recipe(recipe, changes)
     limit = parse_bytes(cache_limit) if cache_limit is not None else None
 
     from chajong.training.train import Options

@@ -126,7 +126,7 @@ def rerun(
     Raises:
         RunError: If nothing is trained yet, or data or first weights are not those of the run.
         SystemExit: On processes that only help the first (`torchrun`), when all is trained.
-    """  # noqa: DOC502 raised by what it calls
+    """  # noqa: DOC503 raised by what it calls
     from chajong.training.rerun import rerun as train_again
     from chajong.training.train import Options
 
