@@ -51,7 +51,7 @@ def make_bundle(weights: str, size_px: int, photos: Path, out: Path) -> None:
     """A bundle of one network with one view; proofs are not needed to measure time."""
     import torch
 
-    from chajong.blend import Blend, Member
+    from chajong.blending.blend import Blend, Member
     from chajong.bundle import FORMAT, Facts, Golden, Graph
     from chajong.catalogue import known_catalogue
     from chajong.labels import Labels

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chajong.cli import main
-from chajong.compare import Comparison
+from chajong.comparison import Comparison
 from tests.experiments.made_up import answers, labels_of, make_run, recipe
 
 Call = Callable[..., tuple[int, str, str]]

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chajong.blend import Blend, Member
+from chajong.blending.blend import Blend, Member
 from chajong.errors import PredictionsError, RunError
 from chajong.metrics import log_loss
 from chajong.pairs import known_differences, open_side, pair

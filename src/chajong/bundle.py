@@ -24,7 +24,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from chajong.blend import Blend
+from chajong.blending.blend import Blend
 from chajong.catalogue import COLUMNS, Catalogue
 from chajong.errors import BundleError, DataError
 from chajong.files import fingerprint, make_folder, read_json, write_json, write_text, writing

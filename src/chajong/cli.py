@@ -72,11 +72,11 @@ def demo_photos(
     ] = None,
 ) -> None:
     """Draw car photos to try everything with."""
-    from chajong.photos.demo import render_demo
+    from chajong.api import demo_photos as draw
     from chajong.tables import read_lines
 
     names = read_lines(class_names) if class_names is not None else None
-    render_demo(out, models, per_model, seed, names)
+    draw(out, models, per_model, seed=seed, class_names=names)
     print(f"{out}: train/, test/, test.csv, sample_submission.csv, test_labels.csv, about.csv")
 
 
@@ -114,17 +114,17 @@ def audit(
     ] = False,
 ) -> None:
     """Look through photos for what spoils a training: damage, duplicates, odd ones, a shift."""
-    from chajong.photos.audit import full_audit
+    from chajong.api import audit as look_through
     from chajong.reporting.audit_page import save_audit
 
-    look = None
-    if weights != "none":
-        from chajong.recipe import Model
-        from chajong.training.look import network_look
-
-        model = Model(backbone=backbone, weights=weights)
-        look = network_look(model, cache, allow_noncommercial=allow_noncommercial)
-    found = full_audit(data, layout, cache, look)
+    found = look_through(
+        data,
+        layout=layout,
+        cache=cache,
+        weights=weights,
+        backbone=backbone,
+        allow_noncommercial=allow_noncommercial,
+    )
     for line in found.lines():
         print(line)
     if out is not None:
@@ -163,30 +163,21 @@ def train(
     ] = None,
 ) -> None:
     """Train every fold that is not trained yet, then score the out-of-fold predictions."""
-    from chajong.recipes import load_recipe
-    from chajong.sizes import parse_bytes
-    from chajong.tracking.tracker import check_services
+    from chajong.api import train as run_training
 
-    services = check_services(track or [])
-    chosen = load_recipe(recipe, changes or [])
-    limit = parse_bytes(cache_limit) if cache_limit is not None else None
-
-    from chajong.training.train import Options
-    from chajong.training.train import train as run_training
-
-    options = Options(
-        out=out,
+    run = run_training(
+        data,
+        recipe,
+        changes=changes or (),
         fold=fold,
+        out=out,
         layout=layout,
-        cache_folder=cache,
-        cache_limit_bytes=limit,
+        cache=cache,
+        cache_limit=cache_limit,
         allow_noncommercial=allow_noncommercial,
         corrections=corrections,
-        track=services,
+        track=track or (),
     )
-    run = run_training(data, chosen, options)
-    if run is None:
-        return
     for line in run.summary():
         print(line)
 
@@ -212,18 +203,10 @@ def evaluate(
     catalogue: CatalogueOption = None,
 ) -> None:
     """Score predictions as the competition does, with intervals, and by maker and model."""
-    from chajong.catalogue import Catalogue
-    from chajong.labels import read_equal
-    from chajong.predictions import Predictions
-    from chajong.score import read_truth, score
-    from chajong.submission import read_submission
+    from chajong.api_answers import evaluate as score
 
-    is_table = predictions.suffix.lower() == ".parquet"
-    found = Predictions.load(predictions) if is_table else read_submission(predictions)
-    pairs = read_equal(equal) if equal is not None else None
-    cars = Catalogue.read(catalogue) if catalogue is not None else None
-    truth = read_truth(labels)
-    for line in score(found, truth, pairs, fallback=unreadable, catalogue=cars).lines():
+    found = score(predictions, labels, equal=equal, unreadable=unreadable, catalogue=catalogue)
+    for line in found.lines():
         print(line)
 
 
@@ -280,17 +263,9 @@ def submit(
     ] = "refuse",
 ) -> None:
     """Write a submission that the competition accepts, or say why it cannot be."""
-    from chajong.predictions import Predictions
-    from chajong.submission import make_submission, validate_submission, write_submission
+    from chajong.api_answers import submit as hand_in
 
-    made = make_submission(
-        Predictions.load(predictions),
-        sample,
-        floor_unseen=floor_unseen,
-        fallback=None if unreadable == "refuse" else unreadable,
-    )
-    write_submission(made, out)
-    validate_submission(out, sample)
+    made = hand_in(predictions, sample, out, floor_unseen=floor_unseen, unreadable=unreadable)
     for note in made.notes:
         print(note)
     print(f"{out}: {made.table.height:,} rows, {made.table.width - 1:,} classes, checked")

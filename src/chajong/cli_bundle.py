@@ -69,7 +69,7 @@ def predict(
 
 
 def _predict_by_torch(run: Path, photos: Path, path: Path) -> tuple[int, int]:
-    from chajong.blend import Blend
+    from chajong.blending.blend import Blend
     from chajong.run import Run
     from chajong.serving.answers import check_suffix, save_predictions
     from chajong.training.predict import predict as look

@@ -14,13 +14,9 @@ def suspects(
     top: Annotated[int, typer.Option(min=0, help="How many to print.")] = 20,
 ) -> None:
     """List photos whose label is probably wrong, the worst first."""
-    from chajong.predictions import Predictions
-    from chajong.run import Run
-    from chajong.suspects import find_suspects
+    from chajong.api_runs import find_suspects
 
-    opened = Run.load(run)
-    table = Predictions.load(opened.predictions_path)
-    found = find_suspects(table, opened.labels, opened.manifest())
+    found = find_suspects(run)
     path = out or run / "suspects.csv"
     found.save(path)
     for row in found.table.head(top).iter_rows(named=True):
@@ -49,21 +45,10 @@ def blend(
     ] = None,
 ) -> None:
     """Learn from out-of-fold predictions which runs and views to believe, and how much."""
-    from chajong.blending.make import alone, make_blend
     from chajong.run import Run
-    from chajong.training.look_again import asker, look_again
-    from chajong.training.views import VIEWS
+    from chajong.training.blend import blend_runs
 
-    opened = [Run.load(folder) for folder in runs]
-    tables = [look_again(run, tuple(VIEWS)) for run in opened]
-    for place, view, loss in alone(tables, opened[0].labels):
-        print(f"{runs[place]}  {view:<12} alone {loss:.4f}")
-    ask = None if photos is None else asker(photos)
-    made, nested = make_blend(opened, tables, budget, out, ask)
-    for line in made.lines():
-        print(line)
-    print("out of fold, nested: no photo was scored by a fit that knew its answer")
-    for line in nested.lines():
+    for line in blend_runs([Run.load(folder) for folder in runs], out, budget, photos).lines():
         print(line)
     print(f"{out / 'blend.json'}; next: chajong predict {out} PHOTOS")
 
@@ -75,10 +60,9 @@ def expect(
     cache: CacheOption = None,
 ) -> None:
     """Say what the log loss on photos without answers will be, with a 90 % interval."""
-    from chajong.run import Run
-    from chajong.training.expect import expect as foresee
+    from chajong.api import expect as foresee
 
-    said = foresee([Run.load(folder) for folder in runs], test, cache_folder=cache)
+    said = foresee(runs, test, cache=cache)
     for line in said.lines():
         print(line)
     if out is not None:

@@ -38,13 +38,9 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The HTML file to write.")] = None,
 ) -> None:
     """Write a page: how good it is, where it is wrong, and how to make it again."""
-    from chajong.compare import Comparison
-    from chajong.reporting.report_page import PAGE, Subject, comparison_page, report_page
+    from chajong.api_runs import report as write
 
-    if of.is_file():
-        print(comparison_page(Comparison.load(of), out or of.with_suffix(".html")))
-    else:
-        print(report_page(Subject.open(of), out or of / PAGE))
+    print(write(of, out))
 
 
 def watch(

@@ -46,16 +46,11 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """List runs with score, leaderboard scores, time and what their recipes change."""
-    from chajong.experiments.choosing import choose, in_order, table
+    from chajong.experiments.choosing import select, table
     from chajong.experiments.listing import list_runs
 
     found = list_runs(folder)
-    chosen = choose(found, where or [])
-    if sort is not None:
-        chosen = in_order(chosen, sort, reverse=reverse)
-    elif reverse:
-        chosen.reverse()
-    chosen = chosen[:top]
+    chosen = select(found, where or [], sort, reverse=reverse, top=top)
     if as_json:
         print(json.dumps([row.as_dict() for row in chosen], ensure_ascii=False, indent=2))
     elif not found:
@@ -196,16 +191,9 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="The JSON file to write.")] = None,
 ) -> None:
     """Say whether B is better than A, worse, or whether the difference is noise."""
-    from chajong.compare import compare
-    from chajong.pairs import known_differences, open_side, pair
+    from chajong.api_runs import compare
 
-    sides = open_side([a, *(also_a or [])]), open_side([b, *(also_b or [])])
-    found = compare(
-        pair(*sides),
-        (sides[0].name, sides[1].name),
-        noise=noise,
-        differs=known_differences(*sides),
-    )
+    found = compare([a, *(also_a or [])], [b, *(also_b or [])], noise=noise)
     for line in found.lines():
         print(line)
     if out is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from chajong.blend import Blend
+from chajong.blending.blend import Blend
 from chajong.errors import PredictionsError, RunError
 from chajong.experiments.changes import changes_between, recipe_paths
 from chajong.labels import Labels

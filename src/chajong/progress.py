@@ -2,6 +2,9 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 
 from rich.console import Console
@@ -9,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
 _PLAIN_EVERY_S = 15.0
+_SILENT = ContextVar("silent", default=False)
 
 
 def duration(seconds: float) -> str:
@@ -29,13 +33,28 @@ class Interrupted(Exception):  # noqa: N818 no error: the user asked for it
     """The user stopped long work; the message says how to go on."""
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Show no progress and no remarks on standard error while the block runs; errors are raised.
+
+    Yields:
+        Nothing.
+    """
+    token = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
+
+
 def say(line: str) -> None:
-    """Print a line about what is going on, on standard error.
+    """Print a line about what is going on, on standard error, but in a `quiet` block.
 
     Args:
         line: The text.
     """
-    print(line, file=sys.stderr, flush=True)
+    if not _SILENT.get():
+        print(line, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -51,12 +70,13 @@ class Progress:
     def __init__(
         self, title: str, total: int | None, unit: str = "photos", *, quiet: bool = False
     ) -> None:
-        self.title, self.total, self.unit, self.quiet = title, total, unit, quiet
+        self.title, self.total, self.unit = title, total, unit
+        self.quiet = quiet or _SILENT.get()
         self.done = self._skipped = 0
         self._facts = ""
         self._start = self._said = time.monotonic()
         self._bar: RichProgress | None = None
-        if sys.stderr.isatty() and not quiet:
+        if sys.stderr.isatty() and not self.quiet:
             self._bar = RichProgress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),

@@ -173,11 +173,11 @@ def named_recipe(name: str) -> Recipe:
     )
 
 
-def load_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
+def load_recipe(name_or_file: str | Recipe, changes: Sequence[str] = ()) -> Recipe:
     """Get a recipe by name or from a YAML file, with changes.
 
     Args:
-        name_or_file: One of `RECIPES`, or a path that ends in `.yaml` or `.yml`.
+        name_or_file: One of `RECIPES`, a path that ends in `.yaml` or `.yml`, or a recipe.
         changes: Each `dotted.key=value`, the value in YAML.
 
     Returns:
@@ -186,7 +186,10 @@ def load_recipe(name_or_file: str, changes: Sequence[str] = ()) -> Recipe:
     Raises:
         RecipeError: If the name is unknown or anything in it is not allowed; all at once.
     """  # noqa: DOC502 raised by what it calls
-    values = _values_of(name_or_file, ())
+    if isinstance(name_or_file, Recipe):
+        values = name_or_file.model_dump(mode="json")
+    else:
+        values = _values_of(name_or_file, ())
     # A new kind first: it drops the values of the old one, but none that are given with it.
     parsed = sorted(map(parse_set, changes), key=lambda change: change[0][-1] != "kind")
     for path, value in parsed:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from chajong.blend import Blend, Member
+from chajong.blending.blend import Blend, Member
 from chajong.bundle import Bundle, Proof
 from chajong.errors import BundleError, RunError
 from chajong.pooling import Vector

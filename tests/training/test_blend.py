@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from chajong.blend import Blend
+from chajong.blending.blend import Blend
 from chajong.blending.make import make_blend
 from chajong.errors import DataError, RunError
 from chajong.photos.layout import find_unlabelled

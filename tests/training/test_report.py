@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from chajong.blending.make import make_blend
-from chajong.compare import Comparison, compare
+from chajong.comparison import Comparison, compare
 from chajong.errors import RunError
 from chajong.pairs import open_side, pair
 from chajong.pooling import normalised

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from chajong.blend import Averaging
+from chajong.blending.blend import Averaging
 from chajong.blending.fit import Places, Weights, losses, standard_error
 from chajong.blending.methods import Table
 from chajong.blending.nested import Comparison

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from chajong.blend import Averaging, Blend, Candidate, Member
 from chajong.blending.average import Asked, foretell_mean
+from chajong.blending.blend import Averaging, Blend, Candidate, Member
 from chajong.blending.fit import Places, losses, standard_error
 from chajong.blending.methods import LINEAR_IN_LOGITS, METHODS, Table
 from chajong.blending.nested import Comparison, compare

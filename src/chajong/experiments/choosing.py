@@ -1,9 +1,12 @@
 """Choosing runs of a list, putting them in order, and laying them out for a terminal."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
+
+import polars as pl
 
 from chajong.errors import RunError
 from chajong.experiments.listing import Row
@@ -67,6 +70,56 @@ def in_order(rows: Iterable[Row], field: str, *, reverse: bool = False) -> list[
     having = [row for row in kept if get(row) is not None]
     having.sort(key=lambda row: _sortable(get(row)), reverse=reverse)
     return having + [row for row in kept if get(row) is None]
+
+
+def select(
+    rows: Iterable[Row],
+    conditions: Sequence[str] = (),
+    sort: str | None = None,
+    *,
+    reverse: bool = False,
+    top: int | None = None,
+) -> list[Row]:
+    """Choose runs, put them in order and cut the list.
+
+    Args:
+        rows: The runs.
+        conditions: As for `choose`.
+        sort: As for `in_order`; the order stays as it is if none.
+        reverse: Whether the order is turned round.
+        top: How many are kept; all if none.
+
+    Returns:
+        The runs.
+
+    Raises:
+        RunError: If a condition or a field cannot be.
+    """  # noqa: DOC502 raised by what it calls
+    chosen = choose(rows, conditions)
+    if sort is not None:
+        chosen = in_order(chosen, sort, reverse=reverse)
+    elif reverse:
+        chosen.reverse()
+    return chosen[:top]
+
+
+def frame(rows: Iterable[Row]) -> pl.DataFrame:
+    """Make a table of runs, to be computed with.
+
+    Args:
+        rows: The runs.
+
+    Returns:
+        A row a run, a column for each of `FIELDS`, and `changes` as JSON.
+    """
+    kinds: dict[str, pl.DataType] = {name: pl.String() for name in (*FIELDS, "changes")}
+    kinds |= {name: pl.Float64() for name in (*_SCORES, "seconds", "gap")}
+    kinds["num_photos"] = pl.Int64()
+    told = [
+        {**row.as_dict(), "changes": json.dumps(dict(row.changes), ensure_ascii=False)}
+        for row in rows
+    ]
+    return pl.DataFrame(told, schema=kinds)
 
 
 def table(rows: Sequence[Row]) -> Iterator[str]:

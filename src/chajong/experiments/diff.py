@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from chajong.compare import Comparison, compare
+from chajong.comparison import Comparison, compare
 from chajong.errors import PredictionsError, RunError
 from chajong.experiments.changes import Changes, changes_between
 from chajong.pairs import Pairs, Side, out_of_fold, pair

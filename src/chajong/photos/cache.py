@@ -12,7 +12,6 @@ import errno
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from chajong.errors import DataError, ResourceError
 from chajong.files import fingerprint, locked, make_folder, writing
 from chajong.photos.decode import Unreadable
 from chajong.photos.preprocess import Preprocess
-from chajong.progress import Progress
+from chajong.progress import Progress, say
 
 # A kill costs the work on two batches at most.
 _BATCH = 256
@@ -242,4 +241,4 @@ def _megabytes(num_bytes: int) -> str:
 
 
 def _say(line: str) -> None:
-    print(f"photo cache: {line}", file=sys.stderr, flush=True)
+    say(f"photo cache: {line}")

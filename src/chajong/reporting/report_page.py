@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chajong.blend import Blend
-from chajong.compare import Comparison, compare
+from chajong.blending.blend import Blend
+from chajong.comparison import Comparison, compare
 from chajong.diagnosis import Answer, Diagnosis, Mistaken
 from chajong.errors import RunError
 from chajong.experiments.listing import list_runs

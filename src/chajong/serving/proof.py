@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from chajong.blend import Blend
+from chajong.blending.blend import Blend
 from chajong.bundle import Proof
 from chajong.labels import Labels
 from chajong.metrics import photo_losses

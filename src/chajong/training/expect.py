@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from chajong.errors import DataError, RunError
 from chajong.evidence import Evidence, share_outside
-from chajong.expect import Expectation
-from chajong.expect import expect as conclude
+from chajong.expectation import Expectation
+from chajong.expectation import expect as conclude
 from chajong.photos.cache import build_cache, default_cache_folder
 from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.photos.stream import good_pixels, read_batches

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from chajong.blend import Blend, Member
+from chajong.blending.blend import Blend, Member
 from chajong.bundle import (
     FORMAT,
     Bundle,

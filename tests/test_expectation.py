@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chajong.errors import PredictionsError
-from chajong.expect import Expectation, capped_odds, effective_size, expect
+from chajong.expectation import Expectation, capped_odds, effective_size, expect
 from chajong.photos.tone import ToneChange
 from tests.worlds import World, without_light
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from chajong.compare import RETRAINING, Comparison, class_changes, compare, mcnemar
+from chajong.comparison import RETRAINING, Comparison, class_changes, compare, mcnemar
 from chajong.errors import PredictionsError
 from chajong.metrics import Estimate
 from chajong.pairs import Pairs

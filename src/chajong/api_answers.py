@@ -1,0 +1,191 @@
+"""The verbs that make answers and judge them, as functions; part of `chajong.api`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from chajong.api import StrPath, folder_of, path_of
+
+if TYPE_CHECKING:
+    from chajong.blending.blend import Blend
+    from chajong.bundle import Bundle, Precision, Runtime
+    from chajong.predictions import Predictions
+    from chajong.run import Run
+    from chajong.score import Score
+    from chajong.submission import Submission
+
+
+def predict(
+    model: Run | Blend | Bundle | StrPath,
+    photos: StrPath,
+    *,
+    runtime: Runtime = "onnxruntime",
+    precision: Precision = "fp32",
+) -> Predictions:
+    """Predict photos: a row and a truthful status for each.
+
+    Args:
+        model: A run, a blend or a bundle, or the folder of one. Bundles need no torch.
+        photos: A folder, a table of paths, a photo or a DACON folder; for a bundle also a zip or
+            a pattern.
+        runtime: What computes a bundle.
+        precision: In which numbers it computes a bundle.
+
+    Returns:
+        The predictions, all in memory. For very many photos and a bundle, `chajong predict` writes
+        them part by part instead.
+
+    Raises:
+        ChajongError: If the model or the photos cannot be used.
+    """  # noqa: DOC502 raised by what it calls
+    from chajong.blending.blend import Blend
+    from chajong.bundle import Bundle
+    from chajong.run import Run
+
+    if not isinstance(model, Run | Blend | Bundle):
+        model = _open(Path(model))
+    if isinstance(model, Bundle):
+        return _ask_bundle(model, os.fspath(photos), runtime, precision)
+    from chajong.training.predict import predict as look
+    from chajong.training.predict import predict_blend
+
+    if isinstance(model, Blend):
+        return predict_blend(model, Path(photos))
+    return look(model, Path(photos))
+
+
+def evaluate(
+    predictions: Predictions | StrPath,
+    labels: Mapping[str, str] | StrPath | None = None,
+    *,
+    equal: StrPath | None = None,
+    unreadable: Literal["refuse", "uniform", "skip"] = "refuse",
+    catalogue: StrPath | None = None,
+) -> Score:
+    """Score predictions as the competition does, with intervals, and by maker and model.
+
+    Args:
+        predictions: The predictions, their Parquet file, or a submission's CSV.
+        labels: The true class of each id, or a CSV with the columns ID and label; if none, those
+            that came with the predictions, as out of fold.
+        equal: A CSV with the columns class and equal_to; the known pairs if none.
+        unreadable: What to do about photos without a prediction.
+        catalogue: A CSV that says which car each class is; the known one if none.
+
+    Returns:
+        The score.
+
+    Raises:
+        ChajongError: If a file cannot be read, or predictions and labels do not fit.
+    """  # noqa: DOC502 raised by what it calls
+    from chajong.catalogue import Catalogue
+    from chajong.labels import read_equal
+    from chajong.predictions import Predictions
+    from chajong.score import read_truth, score
+    from chajong.submission import read_submission
+
+    if not isinstance(predictions, Predictions):
+        path = Path(predictions)
+        is_table = path.suffix.lower() == ".parquet"
+        predictions = Predictions.load(path) if is_table else read_submission(path)
+    pairs = read_equal(Path(equal)) if equal is not None else None
+    cars = Catalogue.read(Path(catalogue)) if catalogue is not None else None
+    if labels is None:
+        truth: Mapping[str, str] = predictions.truth()
+    else:
+        truth = labels if isinstance(labels, Mapping) else read_truth(Path(labels))
+    return score(predictions, truth, pairs, fallback=unreadable, catalogue=cars)
+
+
+def submit(
+    predictions: Predictions | StrPath,
+    sample: StrPath,
+    out: StrPath,
+    *,
+    floor_unseen: float | None = None,
+    unreadable: Literal["refuse", "uniform"] = "refuse",
+) -> Submission:
+    """Write a submission that the competition accepts, or say why it cannot be.
+
+    Args:
+        predictions: The predictions of the sample's photos, or their Parquet file.
+        sample: The competition's `sample_submission.csv`.
+        out: The CSV to write.
+        floor_unseen: Probability for each class of the sample that the model never saw; none to
+            refuse them.
+        unreadable: What to do about photos without a prediction.
+
+    Returns:
+        What was written: the table, and notes of what was done to make both fit.
+
+    Raises:
+        SubmissionError: If the competition would refuse or punish it; nothing is written then.
+        DataError: If the sample cannot be read.
+    """  # noqa: DOC502 raised by what it calls
+    from chajong.predictions import Predictions
+    from chajong.submission import make_submission, validate_submission, write_submission
+
+    if not isinstance(predictions, Predictions):
+        predictions = Predictions.load(Path(predictions))
+    fallback = None if unreadable == "refuse" else unreadable
+    made = make_submission(predictions, Path(sample), floor_unseen=floor_unseen, fallback=fallback)
+    write_submission(made, Path(out))
+    validate_submission(Path(out), Path(sample))
+    return made
+
+
+def export(
+    source: Run | StrPath,
+    out: StrPath,
+    *,
+    photos: StrPath | None = None,
+    labels: StrPath | None = None,
+    int8: bool = False,
+) -> Bundle:
+    """Export to a folder that answers without torch, once it is proven to answer alike.
+
+    Args:
+        source: A run, or the folder of a run or a blend.
+        out: The bundle's folder; one that is there is replaced.
+        photos: Photos to prove it on, at least 500; those that it was trained on, if none.
+        labels: A CSV with the columns ID and label of those photos.
+        int8: Whether to make 8-bit graphs too.
+
+    Returns:
+        The bundle; `facts.proofs` says what was proven.
+
+    Raises:
+        BundleError: If there are too few photos, or it does not answer as torch does; nothing is
+            written then.
+    """  # noqa: DOC502 raised by what it calls
+    from chajong.training.export import export as make_bundle
+
+    return make_bundle(folder_of(source), Path(out), path_of(photos), path_of(labels), int8=int8)
+
+
+def _open(folder: Path) -> Run | Blend | Bundle:
+    from chajong.blending.blend import Blend
+    from chajong.bundle import Bundle
+    from chajong.run import Run
+
+    kinds: tuple[type[Blend | Bundle], ...] = (Bundle, Blend)
+    kind = next((kind for kind in kinds if kind.is_in(folder)), Run)
+    return kind.load(folder)
+
+
+def _ask_bundle(bundle: Bundle, photos: str, runtime: Runtime, precision: Precision) -> Predictions:
+    from tempfile import TemporaryDirectory
+
+    from chajong.photos.sources import open_source
+    from chajong.predictions import Predictions
+    from chajong.serving.engine import Engine
+    from chajong.serving.predict import predict as answer
+
+    engine = Engine.open(bundle, runtime, precision)
+    with TemporaryDirectory(prefix="chajong-") as folder:
+        path = Path(folder) / "predictions.parquet"
+        answer(engine, open_source(photos), path)
+        return Predictions.load(path)

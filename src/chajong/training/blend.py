@@ -1,0 +1,65 @@
+"""Runs looked at through all views, and blended."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chajong.blending.blend import Blend
+from chajong.blending.make import alone, make_blend
+from chajong.run import Run
+from chajong.score import Score
+from chajong.training.look_again import asker, look_again
+from chajong.training.views import VIEWS
+
+
+@dataclass(frozen=True)
+class Blended:
+    """A blend, and how good it and its parts are.
+
+    Attributes:
+        blend: The blend.
+        nested: Its score out of fold; no photo was scored by a fit that knew its answer.
+        alone: The folder of the run, the name and the log loss of each view by itself.
+    """
+
+    blend: Blend
+    nested: Score
+    alone: tuple[tuple[Path, str, float], ...]
+
+    def lines(self) -> Iterator[str]:
+        """Tell what was compared, and what came out.
+
+        Yields:
+            Each view alone, the blend, its nested score.
+        """
+        for folder, view, loss in self.alone:
+            yield f"{folder}  {view:<12} alone {loss:.4f}"
+        yield from self.blend.lines()
+        yield "out of fold, nested: no photo was scored by a fit that knew its answer"
+        yield from self.nested.lines()
+
+
+def blend_runs(
+    runs: Sequence[Run], out: Path, budget: int = 4, photos: Path | None = None
+) -> Blended:
+    """Learn which runs and views to believe, and write the blend.
+
+    Args:
+        runs: The members, all folds trained.
+        out: The blend's folder.
+        budget: Most views of a photo for each run, 1 or more.
+        photos: Photos that no model learned from, to calibrate the mean of the folds; none to do
+            without.
+
+    Returns:
+        The blend and its scores.
+
+    Raises:
+        RunError: If the runs are not of the same photos and classes, or one is there twice.
+    """  # noqa: DOC502 raised by what it calls
+    tables = [look_again(run, tuple(VIEWS)) for run in runs]
+    ask = None if photos is None else asker(photos)
+    made, nested = make_blend(runs, tables, budget, out, ask)
+    found = alone(tables, runs[0].labels)
+    singly = tuple((runs[place].folder, view, loss) for place, view, loss in found)
+    return Blended(made, nested, singly)
