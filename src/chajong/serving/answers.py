@@ -217,8 +217,7 @@ def _write_rows(
             top, top_prob = best[0] if best else (None, None)
             top5 = [{"class": name, "prob": prob} for name, prob in best]
             row = {"id": id_, "status": status, "top": top, "top_prob": top_prob, "top5": top5}
-            row |= verdict
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json.dumps(row | verdict, ensure_ascii=False) + "\n")
         return
     writer = csv.writer(file, lineterminator="\n")
     if head:

@@ -69,7 +69,7 @@ class Judge:
         Raises:
             BundleError: If a risk is stated and the bundle has no held-out answers to judge by.
             DataError: If there is no such risk.
-        """  # noqa: DOC502 DataError raised by `fitted`
+        """  # noqa: DOC503 DataError raised by `fitted`
         if bundle.risks is None and risk is not None:
             raise BundleError(
                 f"{bundle.folder} cannot keep a risk: it was made of models that learned every "
@@ -180,8 +180,8 @@ class Judge:
         )
 
     def _guess(self, group: int, prob: float) -> Guess:
-        name, *rest = self.facts[0][group]
-        return Guess(str(name), *rest, prob)
+        facts = self.facts[0][group]
+        return Guess(str(facts.exact), *facts[1:], prob)
 
 
 def verdicts(
