@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chajong.catalogue import known_catalogue
+from chajong.depths import DEEPEST_FIRST, Depths
 from chajong.predictions import Predictions
 from chajong.reporting.report_page import Subject
-from chajong.risk import DEEPEST_FIRST, Depths, Risks, Stated, Thresholds, table_of
+from chajong.risk import Risks, Stated, Thresholds, table_of
 from chajong.score import read_truth
 
 RISKS = (0.01, 0.02, 0.05, 0.1)

@@ -7,10 +7,11 @@ import pytest
 from numpy.typing import NDArray
 
 from chajong.catalogue import Car, Catalogue
+from chajong.depths import DEEPEST_FIRST, NONE, Depths
 from chajong.errors import DataError, PredictionsError
 from chajong.labels import Labels
 from chajong.predictions import Predictions
-from chajong.risk import DEEPEST_FIRST, NONE, Depths, Risks, Stated, Thresholds
+from chajong.risk import Risks, Stated, Thresholds
 
 NUM_REPEATS = 40
 

@@ -73,7 +73,8 @@ def predict(
         return
     if risk is not None:
         raise BundleError(
-            f"--risk needs a bundle, and {run} is none. Make one with: chajong export {run}"
+            f"--risk needs a bundle, and there is none in {run}. Make one with: chajong export "
+            "RUN|BLEND"
         )
     path = out or run / "predictions.parquet"
     num_photos, num_bad = _predict_by_torch(run, Path(photos), path)

@@ -295,7 +295,7 @@ def wilson(share: ArrayLike, num: ArrayLike) -> tuple[NDArray[np.float64], NDArr
     middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
     # At 0 and 1 the interval ends there; rounding must not leave it beside the share.
-    return np.minimum(p, middle - half), np.maximum(p, middle + half)
+    return np.clip(middle - half, 0, p), np.clip(middle + half, p, 1)
 
 
 def _check(probs: NDArray[np.float64], truth: NDArray[np.intp]) -> None:

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from chajong.bundle import Bundle
 from chajong.catalogue import known_catalogue
+from chajong.depths import DEEPEST_FIRST
 from chajong.errors import BundleError, DataError, PredictionsError
 from chajong.labels import Labels
-from chajong.risk import DEEPEST_FIRST, Risks
+from chajong.risk import Risks
 from chajong.serving.judge import MOST_STRANGE, Judge, verdicts
 from chajong.serving.verdict import Verdict
 from tests.test_risk import CARS, LABELS

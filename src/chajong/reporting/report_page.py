@@ -11,6 +11,7 @@ import numpy as np
 from chajong.blend import Blend
 from chajong.catalogue import known_catalogue
 from chajong.compare import Comparison, compare
+from chajong.depths import Depths
 from chajong.diagnosis import Answer, Diagnosis, Mistaken
 from chajong.errors import RunError
 from chajong.experiments.listing import list_runs
@@ -23,7 +24,7 @@ from chajong.progress import duration, say
 from chajong.reporting.charts import Chart, Series, chart
 from chajong.reporting.heat_pictures import Question, heat_pictures
 from chajong.reporting.page import Tile, render_page, thumbnails
-from chajong.risk import SHOWN_RISKS, Depths, Risks, table_of
+from chajong.risk import SHOWN_RISKS, Risks, table_of
 from chajong.run import Run
 from chajong.score import Score
 from chajong.suspects import find_suspects

@@ -16,11 +16,11 @@ from typing import TextIO
 import numpy as np
 import polars as pl
 
+from chajong.depths import DEEPEST_FIRST
 from chajong.errors import DataError
 from chajong.files import fingerprint, locked, make_folder, replacing, write_text
 from chajong.predictions import Predictions
 from chajong.progress import say
-from chajong.risk import DEEPEST_FIRST
 from chajong.serving.verdict import Verdict
 from chajong.wording import listed
 

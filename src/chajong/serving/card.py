@@ -5,11 +5,12 @@ from dataclasses import asdict
 from typing import Any
 
 from chajong.bundle import Facts, Proof
+from chajong.depths import DEEPEST_FIRST
 from chajong.diagnosis import Diagnosis
 from chajong.labels import Labels
 from chajong.look_alikes import look_alike_names
 from chajong.predictions import Predictions
-from chajong.risk import DEEPEST_FIRST, SHOWN_RISKS, Risks, Stated, table_of
+from chajong.risk import SHOWN_RISKS, Risks, Stated, table_of
 from chajong.score import Score
 
 _NUM_PAIRS = 30

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from chajong.bundle import Bundle
 from chajong.catalogue import Car, Catalogue
+from chajong.depths import DEEPEST_FIRST, NONE, Depths, Likeliest, Places
 from chajong.errors import BundleError, PredictionsError
 from chajong.labels import Labels
 from chajong.levels import Level
-from chajong.risk import DEEPEST_FIRST, NONE, Depths, Likeliest, Places, Risks, Thresholds
+from chajong.risk import Risks, Thresholds
 from chajong.serving.verdict import Guess, LevelName, Reason, Said, Verdict
 
 DEFAULT_RISK = 0.02

@@ -16,13 +16,13 @@ from typing import TypeVar
 import numpy as np
 
 from chajong.ahead import in_order
+from chajong.depths import DEEPEST_FIRST
 from chajong.errors import DataError
 from chajong.photos.decode import Unreadable
 from chajong.photos.sources import Asked, Source
 from chajong.pooling import Floats
 from chajong.predictions import OK, Predictions
 from chajong.progress import Interrupted, Progress
-from chajong.risk import DEEPEST_FIRST
 from chajong.serving.answers import Parts, verdict_table
 from chajong.serving.engine import Engine, Squares
 from chajong.serving.judge import Judge

@@ -26,6 +26,7 @@ from chajong.bundle import (
     put_in_place,
 )
 from chajong.catalogue import known_catalogue
+from chajong.depths import Depths
 from chajong.environment import package_version
 from chajong.errors import BundleError, RunError
 from chajong.files import make_folder, read_json
@@ -36,7 +37,7 @@ from chajong.photos.stream import good_pixels, read_batches
 from chajong.pooling import Floats
 from chajong.predictions import Predictions
 from chajong.progress import Progress, say
-from chajong.risk import Depths, Risks
+from chajong.risk import Risks
 from chajong.run import Run, now
 from chajong.score import Score
 from chajong.serving.card import card_text, make_card
