@@ -4,6 +4,7 @@
     labels.json         the classes
     catalogue.csv       which car each class is
     members/            a graph (ONNX) for each run and number format, all its networks in it
+    risks.parquet       how sure and how right held-out answers were; not where there are none
     golden/             photos drawn by the project, and golden.json with what must come out
     card.json, CARD.md  what is known of its answers
     SHA256SUMS          checksums of all files, as `sha256sum --check` takes them
@@ -30,6 +31,7 @@ from chajong.errors import BundleError, DataError
 from chajong.files import fingerprint, make_folder, read_json, write_json, write_text, writing
 from chajong.labels import Labels
 from chajong.photos.preprocess import Preprocess
+from chajong.risk import Risks
 from chajong.wording import listed
 
 T = TypeVar("T")
@@ -42,6 +44,9 @@ FORMAT = 1
 
 _FACTS, _LABELS, _CATALOGUE, _SUMS = "bundle.json", "labels.json", "catalogue.csv", "SHA256SUMS"
 _GOLDEN, _CARD = "golden/golden.json", "card.json"
+RISKS = "risks.parquet"
+"""What holds `Bundle.risks`; `Facts.risks` names it."""
+
 _ADVICE = "Copy the bundle again from where it was made, or export again."
 
 
@@ -132,6 +137,7 @@ class Facts:
         blend: Members, views, weights and calibration; a run is a blend of one.
         graphs: That of each member.
         proofs: The ways to compute that may be used, the most trusted first.
+        risks: The file that tells how deep answers may go; none where nothing is known.
     """
 
     format: int
@@ -141,6 +147,7 @@ class Facts:
     blend: Blend
     graphs: tuple[Graph, ...]
     proofs: tuple[Proof, ...]
+    risks: str | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +174,8 @@ class Bundle:
         catalogue: The car of each class.
         golden: Photos with known answers.
         fingerprint: Names it by the content of all its files.
+        risks: How sure and how right held-out answers were at each level; none where all photos
+            were learned.
     """
 
     folder: Path
@@ -175,6 +184,7 @@ class Bundle:
     catalogue: Catalogue
     golden: Golden
     fingerprint: str
+    risks: Risks | None = None
 
     def __post_init__(self) -> None:
         """Refuse a bundle whose parts do not belong together.
@@ -263,13 +273,15 @@ class Bundle:
         for problem in _touched(folder):
             raise BundleError(f"{folder} is not as it was made: {problem}. {_ADVICE}")
         try:
+            facts = _read(folder / _FACTS, Facts)
             return cls(
                 folder,
-                _read(folder / _FACTS, Facts),
+                facts,
                 Labels.load(folder / _LABELS),
                 Catalogue.read(folder / _CATALOGUE),
                 _read(folder / _GOLDEN, Golden),
                 fingerprint("bundle", (folder / _SUMS).read_text(encoding="utf-8")),
+                None if facts.risks is None else Risks.load(folder / facts.risks),
             )
         except DataError as error:
             raise BundleError(f"{folder} is damaged: {error} {_ADVICE}") from error
@@ -284,6 +296,8 @@ class Bundle:
         write_json(self.folder / _FACTS, asdict(self.facts))
         self.labels.save(self.folder / _LABELS)
         write_text(self.folder / _CATALOGUE, _csv(self.catalogue))
+        if self.risks is not None and self.facts.risks is not None:
+            self.risks.save(self.folder / self.facts.risks)
         write_json(self.folder / _GOLDEN, asdict(self.golden))
         write_json(self.folder / _CARD, card)
         write_text(self.folder / "CARD.md", text)

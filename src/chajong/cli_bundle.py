@@ -49,9 +49,17 @@ def predict(
     precision: Annotated[
         Literal["fp32", "bf16", "int8"], typer.Option(help="In which numbers it computes a bundle.")
     ] = "fp32",
+    risk: Annotated[
+        float | None,
+        typer.Option(
+            help="The share of a bundle's answers that may be wrong, above 0 and below 1; 0.02 if "
+            "not given. What would be wrong too often is said less exactly, or not at all."
+        ),
+    ] = None,
 ) -> None:
     """Predict photos: a row and a truthful status for each."""
     from chajong.bundle import Bundle
+    from chajong.errors import BundleError
 
     if Bundle.is_in(run):
         from chajong.photos.sources import open_source
@@ -60,11 +68,16 @@ def predict(
 
         path = out or Path("predictions.parquet")
         engine = Engine.open(Bundle.load(run), runtime, precision)
-        tally = answer(engine, open_source(photos), path)
-        num_photos, num_bad = tally.num_photos, tally.num_bad
-    else:
-        path = out or run / "predictions.parquet"
-        num_photos, num_bad = _predict_by_torch(run, Path(photos), path)
+        for line in answer(engine, open_source(photos), path, risk).lines():
+            print(line)
+        return
+    if risk is not None:
+        raise BundleError(
+            f"--risk needs a bundle, and there is none in {run}. Make one with: chajong export "
+            "RUN|BLEND"
+        )
+    path = out or run / "predictions.parquet"
+    num_photos, num_bad = _predict_by_torch(run, Path(photos), path)
     print(f"{path}: {num_photos:,} rows, {num_bad:,} without a prediction")
 
 

@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.labels import Labels
-from chajong.metrics import Outcomes, calibration_bins, outcomes
+from chajong.metrics import Outcomes, calibration_bins, outcomes, wilson
 from chajong.predictions import Predictions
-
-_Z = 1.959964  # of a 95 % interval
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 """Shares of the photos that are answered, the surest first."""
@@ -166,8 +164,8 @@ class Diagnosis:
         for place in np.unique(bins):
             right, sure = self.right[bins == place], self.found.confidence[bins == place]
             share, n = float(right.mean()), len(right)
-            low, high = _wilson(share, n)
-            made.append(Bin(n, float(sure.mean()), share, low, high))
+            low, high = wilson(share, n)
+            made.append(Bin(n, float(sure.mean()), share, float(low), float(high)))
         return tuple(made)
 
     def answered(self) -> tuple[Answered, ...]:
@@ -280,10 +278,3 @@ class Diagnosis:
         rows = np.flatnonzero((self.found.truth == one) & (self.found.top == other))
         order = np.argsort(-self.found.confidence[rows], kind="stable")
         return self.answers(rows[order[:num]])
-
-
-def _wilson(share: float, num: int) -> tuple[float, float]:
-    middle = (share + _Z**2 / (2 * num)) / (1 + _Z**2 / num)
-    half = _Z / (1 + _Z**2 / num) * np.sqrt(share * (1 - share) / num + _Z**2 / (4 * num**2))
-    # At 0 and 1 the interval ends there; rounding must not leave it beside the share.
-    return min(share, float(middle - half)), max(share, float(middle + half))

@@ -20,6 +20,7 @@ CLIP = 1e-15
 _TOP = 5
 _NUM_BINS = 15
 _NUM_RESAMPLES = 1000
+_Z = 1.959964  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -278,6 +279,23 @@ def estimate(
     most = np.array([np.inf, 1, 1, 1, 1])
     low, high = np.clip(low, 0, values), np.clip(high, values, most)
     return Estimates(*map(Estimate, values.tolist(), low.tolist(), high.tolist()))
+
+
+def wilson(share: ArrayLike, num: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Tell how far shares may be off, by their 95 % intervals (Wilson 1927).
+
+    Args:
+        share: (...) shares, 0 to 1.
+        num: (...) of how many each is a share; above 0.
+
+    Returns:
+        Lower and upper ends, (...).
+    """
+    p, n = np.asarray(share, dtype=np.float64), np.asarray(num, dtype=np.float64)
+    middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
+    # At 0 and 1 the interval ends there; rounding must not leave it beside the share.
+    return np.clip(middle - half, 0, p), np.clip(middle + half, p, 1)
 
 
 def _check(probs: NDArray[np.float64], truth: NDArray[np.intp]) -> None:

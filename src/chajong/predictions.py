@@ -107,7 +107,7 @@ class Predictions:
             )
         return truth
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, beside: pl.DataFrame | None = None) -> None:
         """Write the predictions as Parquet.
 
         The columns are id, status, top and top_prob (the likeliest class and its probability),
@@ -115,6 +115,7 @@ class Predictions:
 
         Args:
             path: The file to make or replace.
+            beside: More columns of n rows, put behind `top_prob`; `load` passes them over.
         """
         probs, ok = self.probabilities(), self.ok
         best = [self.classes[place] for place in probs.argmax(axis=1)]
@@ -127,6 +128,8 @@ class Predictions:
             ),
             "top_prob": pl.Series(probs.max(axis=1)).fill_nan(None),
         }
+        if beside is not None:
+            columns.update({name: beside[name] for name in beside.columns})
         if self.labels is not None:
             columns["label"] = pl.Series(self.labels, dtype=pl.String)
         if self.folds is not None:

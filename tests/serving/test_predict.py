@@ -8,19 +8,24 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from chajong.bundle import Bundle
-from chajong.errors import DataError
+from chajong.errors import BundleError, DataError
 from chajong.photos.sources import Asked, Source, open_source
 from chajong.predictions import Predictions
 from chajong.progress import Interrupted
+from chajong.run import Run
 from chajong.serving import predict as module
+from chajong.serving.answers import VERDICT_COLUMNS, verdict_table
 from chajong.serving.engine import Engine
+from chajong.serving.judge import Judge
 from chajong.serving.predict import predict
 
 
@@ -108,6 +113,77 @@ def test_all_forms_say_the_same(engine: Engine, few: Path, tmp_path: Path) -> No
         told = [one["prob"] for one in row["top5"]]
         np.testing.assert_allclose(told, np.sort(known)[::-1] if ok else [], rtol=1e-5)
     assert table["top2_prob"].null_count() == int((~found.ok).sum())
+    for name in VERDICT_COLUMNS:
+        told = [row[name] for row in rows]
+        if name == "score" or name.endswith("_prob"):
+            known = parquet[name].to_numpy()
+            np.testing.assert_allclose(np.array(told, float), known, rtol=1e-5)
+            np.testing.assert_allclose(table[name].cast(pl.Float64).to_numpy(), known, rtol=1e-5)
+        else:
+            assert (
+                told == parquet[name].to_list() == table[name].cast(parquet.schema[name]).to_list()
+            )
+
+
+def test_answers_say_as_much_as_the_risk_allows(engine: Engine, few: Path, tmp_path: Path) -> None:
+    rows = {}
+    for risk in (1e-6, 0.99):
+        out = tmp_path / f"{risk}.parquet"
+        tally = predict(engine, open_source(str(few)), out, risk)
+        found = pl.read_parquet(out)
+        rows[risk] = found
+        assert tally.risk == risk
+        levels = found["level"].drop_nulls().to_list()
+        assert {name: levels.count(name) for name in tally.levels} == tally.levels
+        assert list(tally.lines())[1].startswith(f"answered at a risk of {risk:g}: exact ")
+        # A photo without an answer has no level; all others have one.
+        assert found["level"].is_null().to_list() == (found["status"] != "ok").to_list()
+        assert Predictions.load(out).ids == tuple(found["id"])
+        judge = Judge.of(engine.bundle, risk)
+        wanted = verdict_table(judge.verdicts(Predictions.load(out).log_probs[-5:, 0]))
+        assert_frame_equal(found.select(VERDICT_COLUMNS.names())[-5:], wanted)
+    assert set(rows[1e-6]["level"].drop_nulls()) == {"none"}
+    assert set(rows[0.99]["level"].drop_nulls()) == {"exact"}
+    answered = rows[0.99].filter(pl.col("status") == "ok")
+    assert answered["exact"].to_list() == answered["top"].to_list()
+    assert rows[1e-6]["exact"].null_count() == rows[1e-6].height
+
+
+def test_parts_of_another_risk_are_not_taken(
+    engine: Engine, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_NUM_IN_PART", 8)
+    source, out = open_source(str(few)), tmp_path / "out.parquet"
+
+    def until(limit: int) -> Iterator[Asked]:
+        for place, one in enumerate(source.photos()):
+            if place == limit:
+                raise KeyboardInterrupt
+            yield one
+
+    with pytest.raises(Interrupted):
+        predict(engine, Source(None, lambda: until(20)), out, 1e-6)
+    predict(engine, source, out, 0.99)
+    assert set(pl.read_parquet(out)["level"].drop_nulls()) == {"exact"}
+
+
+def test_a_bundle_that_knows_of_no_risk(engine: Engine, few: Path, tmp_path: Path) -> None:
+    blind = replace(engine, bundle=replace(engine.bundle, risks=None))
+    with pytest.raises(BundleError, match="Leave the risk out"):
+        predict(blind, open_source(str(few)), tmp_path / "out.csv", 0.02)
+    assert list(tmp_path.iterdir()) == [few]
+    tally = predict(blind, open_source(str(few)), tmp_path / "out.csv")
+    assert list(tally.lines())[1].startswith("nothing is known of the risk")
+    table = pl.read_csv(tmp_path / "out.csv")
+    assert set(table["level"].drop_nulls()) == {"exact"}
+
+
+def test_only_a_bundle_keeps_a_risk(run: Run, few: Path) -> None:
+    words = ("predict", run.folder, few, "--risk", "0.02")
+    command = [sys.executable, "-m", "chajong", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--risk needs a bundle" in " ".join(done.stderr.split())
 
 
 def test_a_stopped_prediction_goes_on(
@@ -178,7 +254,9 @@ def test_killed_and_called_again(exported: Bundle, photos: Path, tmp_path: Path)
     process.communicate()
     assert not out.exists()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, f"{out}: 4,080 rows, 0 without a prediction\n")
+    first, second = done.stdout.splitlines()
+    assert (done.returncode, first) == (0, f"{out}: 4,080 rows, 0 without a prediction")
+    assert second.startswith("answered at a risk of 0.02: exact ")
     found = Predictions.load(out)
     assert list(found.ids) == [id_ for id_, _ in rows]
     np.testing.assert_allclose(found.log_probs[:510], found.log_probs[-510:], atol=1e-5)

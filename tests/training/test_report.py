@@ -47,6 +47,7 @@ def test_the_page_says_what_the_run_says(finished: Run, page: Path) -> None:
         assert name in said
     assert said.count("epoch") >= 3
     assert "GiB memory" in said
+    assert "How deep answers may go" in said
 
 
 def test_the_page_stands_alone(page: Path) -> None:

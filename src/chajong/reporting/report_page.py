@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chajong.blending.blend import Blend
+from chajong.catalogue import known_catalogue
 from chajong.comparison import Comparison, compare
+from chajong.depths import Depths
 from chajong.diagnosis import Answer, Diagnosis, Mistaken
 from chajong.errors import RunError
 from chajong.experiments.listing import list_runs
@@ -22,6 +24,7 @@ from chajong.progress import duration, say
 from chajong.reporting.charts import Chart, Series, chart
 from chajong.reporting.heat_pictures import Question, heat_pictures
 from chajong.reporting.page import Tile, render_page, thumbnails
+from chajong.risk import SHOWN_RISKS, Risks, table_of
 from chajong.run import Run
 from chajong.score import Score
 from chajong.suspects import find_suspects
@@ -159,6 +162,7 @@ def report_page(subject: Subject, path: Path) -> Path:
         rival=_beside_the_best(subject),
         reliability=None if found is None else _reliability(found),
         coverage=None if found is None else _coverage(found),
+        stated=() if table is None else _stated(subject, table),
         answered=() if found is None else found.answered(),
         classes=() if found is None else found.classes(),
         num_classes=_NUM_CLASSES,
@@ -303,6 +307,14 @@ def _coverage(found: Diagnosis) -> Chart:
         y_range=(0, most),
         percent=True,
     )
+
+
+def _stated(subject: Subject, table: Predictions) -> list[tuple[str, ...]]:
+    photos = subject.manifest.table
+    group_of = dict(zip(photos["id"], photos["group"], strict=True))
+    depths = Depths.of(known_catalogue(), subject.labels)
+    risks = Risks.of(table, subject.labels, depths, group_of)
+    return list(table_of([risks.stated(risk) for risk in SHOWN_RISKS]))
 
 
 def _training(run: Run) -> Training:

@@ -16,13 +16,34 @@ from typing import TextIO
 import numpy as np
 import polars as pl
 
+from chajong.depths import DEEPEST_FIRST
 from chajong.errors import DataError
 from chajong.files import fingerprint, locked, make_folder, replacing, write_text
 from chajong.predictions import Predictions
 from chajong.progress import say
+from chajong.serving.verdict import Verdict
 from chajong.wording import listed
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
+
+VERDICT_COLUMNS = pl.Schema(
+    {
+        "level": pl.String,
+        "abstained": pl.Boolean,
+        "score": pl.Float64,
+        "reason": pl.String,
+        "make": pl.String,
+        "make_ko": pl.String,
+        "model": pl.String,
+        "generation": pl.String,
+        "exact": pl.String,
+        "year_from": pl.Int64,
+        "year_to": pl.Int64,
+        **{f"{name}_prob": pl.Float64 for name in DEEPEST_FIRST},
+    }
+)
+"""What answers hold of a verdict: its fields, and the probability of the likeliest group at each
+level, empty where the catalogue has no name for it."""
 
 _TOP = 5
 
@@ -59,7 +80,29 @@ def save_predictions(predictions: Predictions, out: Path) -> None:
         predictions.save(out)
     else:
         with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            _write_rows(file, out, predictions, head=True)
+            _write_rows(file, out, predictions, None, head=True)
+
+
+def verdict_table(verdicts: Sequence[Verdict | None]) -> pl.DataFrame:
+    """Lay verdicts out in columns.
+
+    Args:
+        verdicts: n verdicts; none for photos without an answer.
+
+    Returns:
+        n rows of `VERDICT_COLUMNS`.
+    """
+
+    def cell(verdict: Verdict | None, name: str) -> object:
+        if verdict is None:
+            return None
+        level = name.removesuffix("_prob")
+        if level == name:
+            return getattr(verdict, name)
+        return verdict.levels[level].prob if level in verdict.levels else None
+
+    columns = {name: [cell(one, name) for one in verdicts] for name in VERDICT_COLUMNS}
+    return pl.DataFrame(columns, schema=VERDICT_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -114,7 +157,7 @@ class Parts:
         """
         return self.folder / f"{place:06}.parquet"
 
-    def statuses(self, place: int, ids: Sequence[str]) -> list[str] | None:
+    def levels(self, place: int, ids: Sequence[str]) -> list[str | None] | None:
         """Look whether a part was answered already.
 
         Args:
@@ -122,13 +165,14 @@ class Parts:
             ids: The photos that it must answer.
 
         Returns:
-            The status of each; none if it is not there or answers others.
+            At which level each is answered, none for a photo without an answer; or none at all if
+            the part is not there or answers others.
         """
         try:
-            table = pl.read_parquet(self.path(place), columns=["id", "status"], glob=False)
+            table = pl.read_parquet(self.path(place), columns=["id", "level"], glob=False)
         except (OSError, pl.exceptions.PolarsError):
             return None
-        return table["status"].to_list() if table["id"].to_list() == list(ids) else None
+        return table["level"].to_list() if table["id"].to_list() == list(ids) else None
 
     def finish(self, num_parts: int) -> None:
         """Make the file of the parts, and remove them.
@@ -143,7 +187,9 @@ class Parts:
             else:
                 with temporary.open("w", encoding="utf-8", newline="") as file:
                     for place, path in enumerate(paths):
-                        _write_rows(file, self.out, Predictions.load(path), head=place == 0)
+                        verdicts = pl.read_parquet(path, columns=[*VERDICT_COLUMNS], glob=False)
+                        predictions = Predictions.load(path)
+                        _write_rows(file, self.out, predictions, verdicts, head=place == 0)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -157,21 +203,34 @@ def _join(paths: Sequence[Path], out: Path) -> None:
     tables.sink_parquet(out, metadata=metadata, row_group_size=4096)
 
 
-def _write_rows(file: TextIO, out: Path, predictions: Predictions, *, head: bool) -> None:
+def _write_rows(
+    file: TextIO, out: Path, predictions: Predictions, verdicts: pl.DataFrame | None, *, head: bool
+) -> None:
+    if verdicts is None:
+        verdicts = pl.DataFrame(schema=[], height=len(predictions.ids))
+    told = (
+        {name: _short(value) for name, value in row.items()}
+        for row in verdicts.iter_rows(named=True)
+    )
     if out.suffix.lower() == ".jsonl":
-        for id_, status, best in _best(predictions):
+        for (id_, status, best), verdict in zip(_best(predictions), told, strict=True):
             top, top_prob = best[0] if best else (None, None)
             top5 = [{"class": name, "prob": prob} for name, prob in best]
             row = {"id": id_, "status": status, "top": top, "top_prob": top_prob, "top5": top5}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json.dumps(row | verdict, ensure_ascii=False) + "\n")
         return
     writer = csv.writer(file, lineterminator="\n")
     if head:
         ranks = ["top", *(f"top{rank}" for rank in range(2, _TOP + 1))]
-        writer.writerow(["id", "status", *chain(*((rank, f"{rank}_prob") for rank in ranks))])
-    for id_, status, best in _best(predictions):
+        pairs = chain(*((rank, f"{rank}_prob") for rank in ranks))
+        writer.writerow(["id", "status", *pairs, *verdicts.columns])
+    for (id_, status, best), verdict in zip(_best(predictions), told, strict=True):
         cells = list(chain(*best))
-        writer.writerow([id_, status, *cells, *[""] * (2 * _TOP - len(cells))])
+        writer.writerow([id_, status, *cells, *[""] * (2 * _TOP - len(cells)), *verdict.values()])
+
+
+def _short(value: object) -> object:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _best(predictions: Predictions) -> Iterator[tuple[str, str, list[tuple[str, float]]]]:

@@ -5,10 +5,12 @@ from dataclasses import asdict
 from typing import Any
 
 from chajong.bundle import Facts, Proof
+from chajong.depths import DEEPEST_FIRST
 from chajong.diagnosis import Diagnosis
 from chajong.labels import Labels
 from chajong.look_alikes import look_alike_names
 from chajong.predictions import Predictions
+from chajong.risk import SHOWN_RISKS, Risks, Stated, table_of
 from chajong.score import Score
 
 _NUM_PAIRS = 30
@@ -21,6 +23,7 @@ def make_card(
     score: Score | None,
     held_out: Predictions | None,
     failed: Sequence[tuple[Proof, Sequence[str]]],
+    risks: Risks | None = None,
 ) -> dict[str, Any]:
     """Collect what is known.
 
@@ -31,6 +34,7 @@ def make_card(
         score: The held-out score; none for models of all photos.
         held_out: The predictions that it is computed from.
         failed: The ways to compute that are not good enough, and why.
+        risks: How sure and how right held-out answers were; none for models of all photos.
 
     Returns:
         The card, as JSON holds it.
@@ -46,6 +50,7 @@ def make_card(
         "not_proven": [{**asdict(proof), "why": list(why)} for proof, why in failed],
         "held_out_score": None if score is None else score.as_dict(),
         "risk_coverage": [asdict(row) for row in found.answered()] if found else [],
+        "stated_risk": [asdict(risks.stated(risk)) for risk in SHOWN_RISKS] if risks else [],
         "confused": [asdict(pair) for pair in found.mistaken()[:_NUM_PAIRS]] if found else [],
         "look_alike_names": [
             {"name": pair.name, "other": pair.other, "reason": pair.reason}
@@ -89,6 +94,11 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
             (f"{row['share']:.0%}", f"{row['least_prob']:.3f}", f"{row['risk']:.2%}")
             for row in card["risk_coverage"]
         ],
+    )
+    yield from _table(
+        "How deep answers go",
+        ("stated risk", *DEEPEST_FIRST, "none", "wrong of those answered"),
+        list(table_of([Stated(**row) for row in card["stated_risk"]])),
     )
     yield from _table(
         "Taken for each other",

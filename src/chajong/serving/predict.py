@@ -16,14 +16,16 @@ from typing import TypeVar
 import numpy as np
 
 from chajong.ahead import in_order
+from chajong.depths import DEEPEST_FIRST
 from chajong.errors import DataError
 from chajong.photos.decode import Unreadable
 from chajong.photos.sources import Asked, Source
 from chajong.pooling import Floats
 from chajong.predictions import OK, Predictions
 from chajong.progress import Interrupted, Progress
-from chajong.serving.answers import Parts
+from chajong.serving.answers import Parts, verdict_table
 from chajong.serving.engine import Engine, Squares
+from chajong.serving.judge import Judge
 
 T = TypeVar("T")
 
@@ -57,14 +59,36 @@ class Tally:
         out: The file.
         num_photos: Rows in it.
         num_bad: Rows without an answer.
+        risk: The share of wrong answers that was allowed; none where nothing is known of it, and
+            every answer is an exact class.
+        levels: How many photos are answered at each level, the deepest first, then `none`.
     """
 
     out: Path
     num_photos: int
     num_bad: int
+    risk: float | None
+    levels: dict[str, int]
+
+    def lines(self) -> Iterator[str]:
+        """Say it for a terminal.
+
+        Yields:
+            How many rows there are, and how deep the answers go.
+        """
+        yield f"{self.out}: {self.num_photos:,} rows, {self.num_bad:,} without a prediction"
+        num = self.num_photos - self.num_bad
+        if self.risk is None:
+            yield (
+                "nothing is known of the risk: every answer is an exact class. Export a run of "
+                "folds or a blend to know."
+            )
+        elif num:
+            shares = ", ".join(f"{name} {count / num:.1%}" for name, count in self.levels.items())
+            yield f"answered at a risk of {self.risk:g}: {shares}"
 
 
-def predict(engine: Engine, source: Source, out: Path) -> Tally:
+def predict(engine: Engine, source: Source, out: Path, risk: float | None = None) -> Tally:
     """Answer photos and write a row and a truthful status for each.
 
     Args:
@@ -72,37 +96,41 @@ def predict(engine: Engine, source: Source, out: Path) -> Tally:
         source: The photos.
         out: The file, `.parquet`, `.csv` or `.jsonl`. Beside it lies, until it is whole, a folder
             of parts; the same call goes on with them.
+        risk: As in `Judge.of`.
 
     Returns:
         What was written.
 
     Raises:
-        DataError: If there are no photos, or two have the same id.
+        BundleError: If a risk is stated and the bundle cannot keep it.
+        DataError: If there are no photos, two have the same id, or there is no such risk.
         Interrupted: If the user stopped it.
-    """
+    """  # noqa: DOC503 BundleError raised by `Judge.of`
     proof, bundle = engine.proof, engine.bundle
+    judge = Judge.of(bundle, risk)
+    allowed = None if judge.thresholds is None else judge.thresholds.risk
     seen: set[int] = set()
-    statuses: Counter[bool] = Counter()
+    levels: Counter[str | None] = Counter()
     num_parts = 0
     title = f"predicting with {proof.runtime} {proof.precision}"
     with (
-        Parts.open(out, bundle.fingerprint, proof.runtime, proof.precision) as parts,
+        Parts.open(out, bundle.fingerprint, proof.runtime, proof.precision, allowed) as parts,
         Progress(title, source.num_photos) as progress,
     ):
         try:
             for part in _taken(source.photos(), _NUM_IN_PART):
                 _check_new([asked.id for asked in part], seen)
-                said = _part(engine, parts, num_parts, part, progress)
-                statuses.update(status == OK for status in said)
+                levels.update(_part(engine, judge, parts, num_parts, part, progress))
                 num_parts += 1
         except KeyboardInterrupt:
             raise Interrupted(
-                f"stopped after {statuses.total():,} photos; the same command goes on from there."
+                f"stopped after {levels.total():,} photos; the same command goes on from there."
             ) from None
         if not num_parts:
             raise DataError("There are no photos: nothing was listed.")
         parts.finish(num_parts)
-    return Tally(out, statuses.total(), statuses[False])
+    answered = {name: levels[name] for name in (*DEEPEST_FIRST, "none")}
+    return Tally(out, levels.total(), levels[None], allowed, answered)
 
 
 def answer_photos(engine: Engine, photos: Iterable[Asked]) -> Iterator[Answered]:
@@ -124,10 +152,15 @@ def answer_photos(engine: Engine, photos: Iterable[Asked]) -> Iterator[Answered]
 
 
 def _part(
-    engine: Engine, parts: Parts, place: int, photos: Sequence[Asked], progress: Progress
-) -> Sequence[str]:
-    # The statuses of a part's photos, answered now or by an earlier process.
-    known = parts.statuses(place, [asked.id for asked in photos])
+    engine: Engine,
+    judge: Judge,
+    parts: Parts,
+    place: int,
+    photos: Sequence[Asked],
+    progress: Progress,
+) -> Sequence[str | None]:
+    # The levels of a part's photos, answered now or by an earlier process.
+    known = parts.levels(place, [asked.id for asked in photos])
     if known is not None:
         progress.skip(progress.done + len(photos))
         return known
@@ -136,16 +169,20 @@ def _part(
         answered.append(some)
         progress.advance(len(some.ids))
     statuses = tuple(status for some in answered for status in some.statuses)
+    log_probs = np.concatenate([some.log_probs for some in answered])
+    ok = np.array([status == OK for status in statuses], dtype=np.bool_)
+    told = iter(judge.verdicts(log_probs[ok]))
+    verdicts = verdict_table([next(told) if good else None for good in ok])
     Predictions(
         ids=tuple(id_ for some in answered for id_ in some.ids),
         statuses=statuses,
         classes=engine.bundle.labels.names,
         views=("bundle",),
-        log_probs=np.concatenate([some.log_probs for some in answered])[:, None],
+        log_probs=log_probs[:, None],
         kind="test",
         run=engine.bundle.fingerprint,
-    ).save(parts.path(place))
-    return statuses
+    ).save(parts.path(place), verdicts)
+    return verdicts["level"].to_list()
 
 
 def _answer(engine: Engine, photos: Sequence[Asked]) -> Answered:

@@ -15,6 +15,7 @@ import torch
 from chajong.blending.blend import Blend, Member
 from chajong.bundle import (
     FORMAT,
+    RISKS,
     Bundle,
     Facts,
     Golden,
@@ -25,6 +26,7 @@ from chajong.bundle import (
     put_in_place,
 )
 from chajong.catalogue import known_catalogue
+from chajong.depths import Depths
 from chajong.environment import package_version
 from chajong.errors import BundleError, RunError
 from chajong.files import make_folder, read_json
@@ -35,6 +37,7 @@ from chajong.photos.stream import good_pixels, read_batches
 from chajong.pooling import Floats
 from chajong.predictions import Predictions
 from chajong.progress import Progress, say
+from chajong.risk import Risks
 from chajong.run import Run, now
 from chajong.score import Score
 from chajong.serving.card import card_text, make_card
@@ -180,10 +183,11 @@ def _make(subject: Subject, samples: Samples, draft: Path, *, int8: bool) -> Non
         else:
             good.append(proof)
             golden[f"{runtime} {precision}"] = answers.tolist()
-    facts = replace(facts, proofs=tuple(good))
-    made = _bundle(draft, facts, subject, Golden(tuple(photos), golden))
+    risks = _risks(subject)
+    facts = replace(facts, proofs=tuple(good), risks=None if risks is None else RISKS)
+    made = replace(_bundle(draft, facts, subject, Golden(tuple(photos), golden)), risks=risks)
     card = make_card(
-        facts, subject.labels, _licences(subject), subject.score, subject.held_out, failed
+        facts, subject.labels, _licences(subject), subject.score, subject.held_out, failed, risks
     )
     made.save(card, card_text(card))
 
@@ -201,6 +205,17 @@ def _refuse(proof: Proof, why: Sequence[str]) -> None:
 def _bundle(folder: Path, facts: Facts, subject: Subject, golden: Golden) -> Bundle:
     cars = known_catalogue().narrowed(subject.labels.names)
     return Bundle(folder, facts, subject.labels, cars, golden, "")
+
+
+def _risks(subject: Subject) -> Risks | None:
+    # From the out-of-fold table, which went through the calibration that the bundle answers with:
+    # of a run none, of a blend the nested one.
+    if subject.held_out is None:
+        return None
+    photos = subject.runs[0].manifest().table
+    group_of = dict(zip(photos["id"], photos["group"], strict=True))
+    depths = Depths.of(known_catalogue(), subject.labels)
+    return Risks.of(subject.held_out, subject.labels, depths, group_of)
 
 
 def _write_graphs(
