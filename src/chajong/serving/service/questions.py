@@ -140,7 +140,10 @@ async def _settled(futures: Sequence[Future[T]], deadline_s: float) -> list[T | 
     _, late = await asyncio.wait(waiting, timeout=deadline_s)
     for future in late:
         future.cancel()
-    return [_outcome(future, deadline_s) for future in waiting]
+    outcomes = []
+    for future in waiting:
+        outcomes.append(_outcome(future, deadline_s))
+    return outcomes
 
 
 def _outcome(future: "asyncio.Future[T]", deadline_s: float) -> T | Refusal:
