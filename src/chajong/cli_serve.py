@@ -19,8 +19,9 @@ def serve(
         Literal["fp32", "bf16", "int8"], typer.Option(help="In which numbers it computes.")
     ] = "fp32",
     risk: Annotated[
-        float, typer.Option(min=0, max=1, help="The share of wrong answers that is accepted.")
-    ] = 0.02,
+        float | None,
+        typer.Option(min=0, max=1, help="The share of wrong answers that is accepted."),
+    ] = None,
     max_queue: Annotated[
         int, typer.Option(min=1, help="Photos that may wait; more are answered 503.")
     ] = 128,
