@@ -5,11 +5,13 @@ Shapes: n photos, c classes, d numbers of an embedding.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chajong.bundle import Bundle
+from chajong.levels import Levels
 from chajong.pooling import Floats
 from chajong.serving.engine import Engine, Squares
 from chajong.serving.verdict import Guess, Said, Verdict
@@ -73,6 +75,10 @@ class Answerer:
     engine: Engine
     risk: float | None
 
+    @cached_property
+    def _levels(self) -> Levels:
+        return self.engine.bundle.catalogue.levels(self.engine.bundle.labels)
+
     @property
     def can(self) -> Abilities:
         """What else can be asked."""
@@ -101,7 +107,7 @@ class Answerer:
             n verdicts.
         """
         # SEAM: Judge.of(engine.bundle, risk), made once, backs off to the level that is sure.
-        return _exact(self.engine.bundle, log_probs)
+        return _exact(self.engine.bundle, self._levels, log_probs)
 
     def nearest(self, seen: Seen, num: int) -> tuple[Near, ...]:
         """Find the nearest training photos.
@@ -130,8 +136,7 @@ class Answerer:
         return None
 
 
-def _exact(bundle: Bundle, log_probs: Floats) -> list[Verdict]:
-    levels = bundle.catalogue.levels(bundle.labels)
+def _exact(bundle: Bundle, levels: Levels, log_probs: Floats) -> list[Verdict]:
     made = []
     for probs in np.exp(log_probs):
         said = {}
