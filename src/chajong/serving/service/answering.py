@@ -41,11 +41,13 @@ class Near:
         photo: Its name.
         name: Its class.
         similarity: How like it is, -1 to 1.
+        thumbnail: A small JPEG as a data address, if the bundle keeps one.
     """
 
     photo: str
     name: str
     similarity: float
+    thumbnail: str | None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,19 @@ class Answerer:
 
     engine: Engine
     risk: float | None
+
+    @classmethod
+    def of(cls, engine: Engine, risk: float | None) -> "Answerer":
+        """Get ready to answer.
+
+        Args:
+            engine: Who computes.
+            risk: The share of wrong answers that is accepted; none for the usual one.
+
+        Returns:
+            The answerer.
+        """
+        return cls(engine, risk)
 
     @cached_property
     def _levels(self) -> Levels:

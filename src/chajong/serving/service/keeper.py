@@ -134,7 +134,7 @@ class Keeper:
         if bundle.fingerprint == unlike:
             return None
         engine = Engine.open(bundle, settings.runtime, settings.precision)
-        answerer = Answerer(engine, settings.risk)
+        answerer = Answerer.of(engine, settings.risk)
         facts = _facts(answerer, settings)
         return Ready(answerer, Batcher(answerer, settings.limits, self._metrics), facts)
 
