@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -91,6 +91,17 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
         answer = Parts(ready.fingerprint, parts)
         return Response(PARTS.dump_json(answer), media_type=_JSON)
 
+    _add_heat(router, uploads, limits, keeper, refusals)
+    return router
+
+
+def _add_heat(
+    router: APIRouter,
+    uploads: Uploads,
+    limits: Limits,
+    keeper: Keeper,
+    refusals: dict[int | str, dict[str, Any]],
+) -> None:
     @router.post(
         "/heat",
         response_class=Response,
@@ -116,8 +127,6 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
             if isinstance(drawn, Refusal):
                 raise drawn
         return Response(drawn, media_type="image/png")
-
-    return router
 
 
 async def _outcomes(

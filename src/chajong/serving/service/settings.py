@@ -87,7 +87,7 @@ class Settings:
     port: int = 8000
     keys: tuple[bytes, ...] = ()
     origins: tuple[str, ...] = ()
-    poll_s: float = 2
+    poll_s: float = 1
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
