@@ -13,6 +13,7 @@ from chajong.cli_oof import blend, expect, suspects
 from chajong.cli_options import CacheOption, CatalogueOption, Data, Layout, LayoutOption
 from chajong.cli_pages import report, review, watch
 from chajong.cli_runs import compare, runs_app
+from chajong.cli_serve import serve
 from chajong.errors import ChajongError
 from chajong.progress import Interrupted
 
@@ -191,7 +192,7 @@ def train(
         print(line)
 
 
-for command in (suspects, review, blend, expect, compare, report, watch, export, predict):
+for command in (suspects, review, blend, expect, compare, report, watch, export, predict, serve):
     app.command()(command)
 
 

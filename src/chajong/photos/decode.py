@@ -31,38 +31,31 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from chajong.errors import DataError
+from chajong.photos.header import (
+    FRAMES,
+    PNG_START,
+    PROGRESSIVE,
+    SENSELESS,
+    check_size,
+    damage,
+    format_of,
+    jpeg_segments,
+    webp_sides,
+    what_else,
+)
+from chajong.photos.header import MAX_MEGAPIXELS as MAX_MEGAPIXELS
+from chajong.photos.header import Unreadable as Unreadable
 from chajong.photos.orientation import orientation_in, upright
-
-# The largest photo that is opened: that of a phone's 108-megapixel camera fits.
-MAX_MEGAPIXELS = 120
 
 # The most work that a progressive JPEG may ask for; encoders write about 10 scans.
 _MAX_MEGAPIXEL_SCANS = 4000
 
-_NAMES = {"jpeg": "JPEG", "png": "PNG", "webp": "WebP", "bmp": "BMP", "gif": "GIF", "tiff": "TIFF"}
-_JPEG_START, _JPEG_END, _PNG_START = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
-_APP1, _SOS, _PROGRESSIVE = 0xE1, 0xDA, (0xC2, 0xCA)
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_FILL_BYTES = re.compile(rb"\xff+(?=\xff)")
-_SENSELESS = "its header makes no sense"
+_JPEG_END, _APP1 = b"\xff\xd9", 0xE1
 _MODES_READ = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB"}
 _SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
 
 # Pillow warns about some damage, and Python keeps its warning filters for the whole process.
 _QUIETLY = threading.Lock()
-
-
-class Unreadable(DataError):  # noqa: N818 it reads as what it says of a photo
-    """A photo that cannot be read as it was meant.
-
-    Args:
-        reason: Why not, in plain words, such as `truncated JPEG`.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -99,9 +92,9 @@ def decode(data: bytes, at_least_px: int | None = None) -> Photo:
     Raises:
         Unreadable: If it is empty, not a picture, cut off, damaged or has too many pixels.
     """
-    kind = _kind(data)
+    kind = format_of(data)
     if kind is None:
-        raise Unreadable(_what_else(data))
+        raise Unreadable(what_else(data))
     try:
         match kind:
             case "jpeg":
@@ -124,67 +117,11 @@ def decode(data: bytes, at_least_px: int | None = None) -> Photo:
     except Unreadable:
         raise
     except (OSError, ValueError, SyntaxError) as error:
-        raise Unreadable(_damage(kind, str(error))) from error
+        raise Unreadable(damage(kind, str(error))) from error
     except MemoryError as error:
         raise Unreadable("more pixels than the memory of this machine holds") from error
     except Exception as error:  # decoders raise nearly anything at damaged headers
-        raise Unreadable(_damage(kind, _SENSELESS)) from error
-
-
-def _kind(data: bytes) -> str | None:
-    if data.startswith(_JPEG_START):
-        return "jpeg"
-    if data.startswith(_PNG_START):
-        return "png"
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "webp"
-    if data.startswith(b"BM") and data[15:18] == b"\0\0\0":  # or it is a text about a BMW
-        return "bmp"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "gif"
-    return "tiff" if data.startswith((b"II*\0", b"MM\0*")) else None
-
-
-# What a file is that is no photo.
-def _what_else(data: bytes) -> str:
-    if not data:
-        return "empty file"
-    if len(data) < 18:
-        return f"too short for a picture: {len(data)} bytes"
-    if not data.strip(b"\0"):
-        return "nothing but zero bytes, as an interrupted copy leaves"
-    start = data[:512]
-    if start[4:8] == b"ftyp":
-        return "a HEIC, AVIF or video file; save it as JPEG"
-    text = start.decode("utf-8", errors="ignore")
-    if re.match(r"\s*<(!doctype html|html|head|body)", text, re.IGNORECASE):
-        return "a web page (HTML), not a picture"
-    # The last letter may be cut in two.
-    if "\0" not in text and len(start) - len(text.encode()) <= 3:
-        return "a text file, not a picture"
-    return f"not a picture in a known format: {', '.join(_NAMES.values())}"
-
-
-# A decoder's complaint in plain words.
-def _damage(kind: str, said: str) -> str:
-    name, lower = _NAMES[kind], said.lower()
-    if any(word in lower for word in ("truncat", "premature end", "not enough image data")):
-        return f"truncated {name}"
-    if "unsupported" in lower:
-        return f"an unusual {name} ({said}); save it as an ordinary one"
-    return f"corrupt {name}: {said.removeprefix('Corrupt JPEG data: ')}"
-
-
-# Refuses a photo by what its header says, before memory is taken for it.
-def _check_size(width_px: int, height_px: int) -> None:
-    if width_px < 1 or height_px < 1:
-        raise Unreadable(f"a size of {width_px} x {height_px} pixels in its header")
-    megapixels = width_px * height_px / 1e6
-    if megapixels > MAX_MEGAPIXELS:
-        raise Unreadable(
-            f"too many pixels: {width_px} x {height_px} = {megapixels:,.0f} megapixels, "
-            f"at most {MAX_MEGAPIXELS} are opened; save it smaller"
-        )
+        raise Unreadable(damage(kind, SENSELESS)) from error
 
 
 def _turned(photo: Photo, orientation: int) -> Photo:
@@ -224,17 +161,17 @@ def _decode_jpeg(data: bytes, at_least_px: int | None) -> Photo:
 
 def _jpeg_header(data: bytes) -> _Jpeg:
     exif, frame, scan = b"", None, 0
-    for marker, start, end in _jpeg_segments(data):
+    for marker, start, end in jpeg_segments(data):
         if marker == _APP1 and data[start : start + 6] == b"Exif\0\0":
             exif = exif or data[start + 6 : end]
-        elif marker in _FRAMES:
+        elif marker in FRAMES:
             frame = struct.unpack_from(">HHB", data, start + 1)
-            _check_size(frame[1], frame[0])
-            if marker in _PROGRESSIVE:
+            check_size(frame[1], frame[0])
+            if marker in PROGRESSIVE:
                 _check_scans(frame[0] * frame[1] * data.count(b"\xff\xda"))
         scan = end
     if frame is None:
-        raise Unreadable(_damage("jpeg", _SENSELESS))
+        raise Unreadable(damage("jpeg", SENSELESS))
     if data.rfind(_JPEG_END, scan) < 0:
         raise Unreadable("truncated JPEG")
     height, width, num_colours = frame
@@ -244,23 +181,6 @@ def _jpeg_header(data: bytes) -> _Jpeg:
 def _check_scans(pixel_scans: int) -> None:
     if pixel_scans > _MAX_MEGAPIXEL_SCANS * 1e6:
         raise Unreadable("a progressive JPEG of absurdly many scans")
-
-
-# Walks the segments up to the first scan header: the marker of each, and where its content lies.
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    at, marker = 2, 0
-    while marker != _SOS:
-        if fill := _FILL_BYTES.match(data, at):
-            at = fill.end()
-        if at + 4 > len(data):
-            raise Unreadable("truncated JPEG")
-        marker, end = data[at + 1], at + 2 + int.from_bytes(data[at + 2 : at + 4])
-        if data[at] != 0xFF:
-            raise Unreadable(_damage("jpeg", _SENSELESS))
-        if end > len(data):
-            raise Unreadable("truncated JPEG")
-        yield marker, at + 4, end
-        at = end
 
 
 # Decodes strictly; photos with one of two harmless flaws are decoded too, and noted.
@@ -308,7 +228,7 @@ def _turbo(jpeg: _Jpeg, at_least_px: int | None, *, strict: bool = True) -> NDAr
 
 
 def _decode_png(data: bytes) -> Photo:
-    kept, orientation, depth, animated = [_PNG_START], 1, 8, False
+    kept, orientation, depth, animated = [PNG_START], 1, 8, False
     for name, content, whole in _png_chunks(data):
         if name == b"IHDR":
             depth = content[8]
@@ -326,7 +246,7 @@ def _decode_png(data: bytes) -> Photo:
 
 # Walks a PNG's chunks to its end: the name, the content and all bytes of each.
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    at, name = len(_PNG_START), b""
+    at, name = len(PNG_START), b""
     while name != b"IEND":
         length = int.from_bytes(data[at : at + 4])
         end = at + 12 + length
@@ -340,17 +260,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 
 def _decode_webp(data: bytes) -> Photo:
-    if len(data) < 30 or len(data) < 8 + int.from_bytes(data[4:8], "little"):
-        raise Unreadable("truncated WebP")
-    if data[12:16] == b"VP8X":
-        sides = data[24:27], data[27:30]
-        width, height = (1 + int.from_bytes(side, "little") for side in sides)
-    elif data[12:16] == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    else:
-        width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
-    _check_size(width, height)  # here, as Pillow takes the memory when it opens the file
+    check_size(*webp_sides(data))  # here, as Pillow takes the memory when it opens the file
     return _from_pillow(WebPImageFile(BytesIO(data)), "webp", orientation_in(_webp_exif(data)))
 
 
@@ -381,7 +291,7 @@ def _decode_quietly(
 def _from_pillow(
     image: ImageFile.ImageFile, kind: str, orientation: int = 1, notes: tuple[str, ...] = ()
 ) -> Photo:
-    _check_size(*image.size)
+    check_size(*image.size)
     image.load()
     if image.mode in _SIXTEEN_BIT:
         notes = tuple(dict.fromkeys((*notes, "grey", "16-bit")))
@@ -391,7 +301,7 @@ def _from_pillow(
         notes = (*notes, *_colour_notes(image))
         pixels = np.array(_on_white(image) if "alpha" in notes else image.convert("RGB"))
     else:
-        raise Unreadable(_damage(kind, f"unsupported pixels of mode {image.mode}"))
+        raise Unreadable(damage(kind, f"unsupported pixels of mode {image.mode}"))
     if getattr(image, "is_animated", False):
         notes = (*notes, "animated")
     height, width = pixels.shape[:2]

@@ -1,0 +1,94 @@
+"""What is around every request: the key, headers, metrics."""
+
+import secrets
+import time
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chajong.serving.service.keeper import Keeper
+from chajong.serving.service.metrics import Metrics
+from chajong.serving.service.problems import Refusal
+from chajong.serving.service.schemas import LOCKED
+from chajong.serving.service.settings import digest
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
+        "form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Guard:
+    """Lets in who has a key, and counts.
+
+    Args:
+        app: What it guards.
+        keys: SHA-256 of each key; anybody is let in where there is none.
+        keeper: Knows whether the service is about to end.
+        metrics: What is told.
+    """
+
+    def __init__(
+        self, app: ASGIApp, keys: Sequence[bytes], keeper: Keeper, metrics: Metrics
+    ) -> None:
+        self._app, self._keys, self._keeper, self._metrics = app, keys, keeper, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it.
+
+        Args:
+            scope: What is asked.
+            receive: Gives the body.
+            send: Takes the answer.
+        """
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status = time.monotonic(), 500
+
+        async def tell(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("Cache-Control", "no-store")
+                if self._keeper.is_stopping:  # the client asks elsewhere next
+                    headers["Connection"] = "close"
+            await send(message)
+
+        try:
+            if scope["path"].startswith(LOCKED) and not self._is_known(Headers(scope=scope)):
+                await _no_key().response()(scope, receive, tell)
+            else:
+                await self._app(scope, receive, tell)
+        finally:
+            # Not the path, which anybody may choose.
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.request_seconds.labels(route).observe(time.monotonic() - start)
+
+    def _is_known(self, headers: Headers) -> bool:
+        if not self._keys:
+            return True
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        key = token.strip() if kind.lower() == "bearer" else headers.get("x-api-key", "")
+        got = digest(key)
+        # Every key is compared, and in constant time, so that time tells nothing.
+        same = [secrets.compare_digest(got, known) for known in self._keys]
+        return any(same)
+
+
+def _no_key() -> Refusal:
+    return Refusal(
+        "no-key",
+        "The request has no key that is known.",
+        "Send the header `Authorization: Bearer KEY`.",
+        {"WWW-Authenticate": "Bearer"},
+    )

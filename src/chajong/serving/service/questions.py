@@ -1,0 +1,166 @@
+"""Asking about photos: what is accepted is answered, each photo with a status of its own."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Annotated, TypeVar
+
+from fastapi import APIRouter, Query, Request, Response
+
+from chajong.serving.service.answering import MAX_NEAREST, nearest
+from chajong.serving.service.batcher import Answered, no_heat
+from chajong.serving.service.keeper import Keeper, Ready
+from chajong.serving.service.metrics import Metrics
+from chajong.serving.service.problems import Refusal
+from chajong.serving.service.schemas import (
+    ANSWER,
+    PARTS,
+    Answer,
+    Part,
+    Parts,
+    PhotoFacts,
+    one_photo,
+    problems,
+    several_photos,
+)
+from chajong.serving.service.settings import Limits
+from chajong.serving.service.uploads import Uploads
+
+T = TypeVar("T")
+
+_NumNearest = Annotated[
+    int, Query(ge=0, le=MAX_NEAREST, description="How many of the nearest training photos to name.")
+]
+_ClassName = Annotated[
+    str | None, Query(alias="class", description="The class; the likeliest if not given.")
+]
+_JSON = "application/json"
+
+
+def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
+    """Make the routes that take photos.
+
+    Args:
+        limits: What is refused.
+        keeper: Keeps the bundle.
+        metrics: What is told.
+
+    Returns:
+        The routes.
+    """
+    router = APIRouter(prefix="/v1", tags=["photos"])
+    uploads = Uploads(limits)
+    refusals = problems(400, 401, 408, 413, 415, 422, 503, 504)
+
+    @router.post(
+        "/predict",
+        response_model=Answer,
+        responses=refusals,
+        openapi_extra=one_photo(),
+        description="Tell what car is in a photo: the body is its file, or multipart with the part "
+        "`photo`.",
+    )
+    async def predict(request: Request, nearest: _NumNearest = 0) -> Response:
+        async with uploads.one(request) as photo:
+            ready = keeper.ready
+            [outcome] = await _outcomes(ready.batcher.ask([photo.data]), limits.deadline_s, metrics)
+            if isinstance(outcome, Refusal):
+                raise outcome
+            answer = _answer(ready, outcome, nearest)
+        return Response(ANSWER.dump_json(answer), media_type=_JSON)
+
+    @router.post(
+        "/batch",
+        response_model=Parts,
+        responses=refusals,
+        openapi_extra=several_photos(limits.max_photos),
+        description="Tell what cars are in several photos: multipart with a part `photos` for "
+        "each. Each has a status of its own; a bad one does not spoil the others.",
+    )
+    async def batch(request: Request, nearest: _NumNearest = 0) -> Response:
+        async with uploads.several(request) as photos:
+            ready = keeper.ready
+            futures = ready.batcher.ask([photo.data for photo in photos])
+            outcomes = await _outcomes(futures, limits.deadline_s, metrics)
+            parts = tuple(
+                Part(photo.name, outcome.problem.status, None, outcome.problem)
+                if isinstance(outcome, Refusal)
+                else Part(photo.name, 200, _answer(ready, outcome, nearest), None)
+                for photo, outcome in zip(photos, outcomes, strict=True)
+            )
+        answer = Parts(ready.fingerprint, parts)
+        return Response(PARTS.dump_json(answer), media_type=_JSON)
+
+    @router.post(
+        "/heat",
+        response_class=Response,
+        responses={
+            200: {"description": "The photo with a map over it.", "content": {"image/png": {}}},
+            **refusals,
+            **problems(404),
+        },
+        openapi_extra=one_photo(),
+        description="Draw what speaks for a class in a photo, as a PNG.",
+    )
+    async def heat(request: Request, name: _ClassName = None) -> Response:
+        async with uploads.one(request) as photo:
+            ready = keeper.ready
+            if not ready.facts["can"]["heat"]:
+                raise no_heat()
+            if name is not None and name not in ready.engine.bundle.labels.names:
+                raise Refusal(
+                    "no-such-class", f"There is no class {name!r}.", "See /v1/model for the names."
+                )
+            drawing = [ready.batcher.draw(photo.data, name)]
+            [drawn] = await _settled(drawing, limits.deadline_s)
+            if isinstance(drawn, Refusal):
+                raise drawn
+        return Response(drawn, media_type="image/png")
+
+    return router
+
+
+async def _outcomes(
+    futures: Sequence[Future[Answered]], deadline_s: float, metrics: Metrics
+) -> list[Answered | Refusal]:
+    outcomes = await _settled(futures, deadline_s)
+    for outcome in outcomes:
+        if isinstance(outcome, Refusal):
+            metrics.photos.labels(outcome.kind).inc()
+        else:
+            verdict = outcome.seen.verdict
+            metrics.photos.labels("abstained" if verdict.abstained else "answered").inc()
+            metrics.verdicts.labels(verdict.level).inc()
+    return outcomes
+
+
+# Waits until the deadline; what is not there then is not wanted any more.
+async def _settled(futures: Sequence[Future[T]], deadline_s: float) -> list[T | Refusal]:
+    waiting: list[asyncio.Future[T]] = [asyncio.wrap_future(future) for future in futures]
+    _, late = await asyncio.wait(waiting, timeout=deadline_s)
+    for future in late:
+        future.cancel()
+    outcomes = []
+    for future in waiting:
+        outcomes.append(_outcome(future, deadline_s))
+    return outcomes
+
+
+def _outcome(future: "asyncio.Future[T]", deadline_s: float) -> T | Refusal:
+    try:
+        return future.result()
+    except Refusal as refusal:
+        return refusal
+    except (asyncio.CancelledError, asyncio.InvalidStateError):
+        advice = "Ask again later, or send smaller photos."
+        return Refusal("deadline", f"There was no answer after {deadline_s:g} s.", advice)
+
+
+def _answer(ready: Ready, answered: Answered, num_nearest: int) -> Answer:
+    header = answered.header
+    return Answer(
+        **vars(answered.seen.verdict),
+        photo=PhotoFacts(header.format, header.width_px, header.height_px),
+        bundle=ready.fingerprint,
+        nearest=nearest(ready.engine, answered.seen, num_nearest) if num_nearest else None,
+    )

@@ -1,0 +1,226 @@
+"""What answers look like: their fields are those of a verdict, and what OpenAPI says of them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from chajong.photos.header import read_header
+from chajong.serving.engine import Engine
+from chajong.serving.service.answering import Abilities, Near, verdicts
+from chajong.serving.service.keeper import Refused
+from chajong.serving.service.problems import MEDIA_TYPE, Problem
+from chajong.serving.service.settings import Settings
+from chajong.serving.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class PhotoFacts:
+    """The photo as it came.
+
+    Attributes:
+        format: By its content.
+        width_px: As it is stored, before it is turned upright.
+        height_px: As it is stored.
+    """
+
+    format: str
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True)
+class Answer(Verdict):
+    """What is said of one photo, and by whom.
+
+    Attributes:
+        photo: The photo as it came.
+        bundle: Fingerprint of the bundle that answered.
+        nearest: The nearest training photos, if they were asked for.
+    """
+
+    photo: PhotoFacts
+    bundle: str
+    nearest: tuple[Near, ...] | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """What became of one photo of several.
+
+    Attributes:
+        name: What the sender calls it.
+        status: The HTTP status that it would have got alone.
+        answer: What is said of it.
+        problem: Or why nothing is.
+    """
+
+    name: str
+    status: int
+    answer: Answer | None
+    problem: Problem | None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What became of several photos.
+
+    Attributes:
+        bundle: Fingerprint of the bundle that answered.
+        answers: One for each photo, in their order.
+    """
+
+    bundle: str
+    answers: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What answers.
+
+    Attributes:
+        bundle: Its fingerprint.
+        source: What it was made of.
+        created: When, ISO 8601.
+        made_by: By which version.
+        num_classes: How many classes it knows.
+        classes: Their names.
+        runtime: What computes.
+        precision: In which number format.
+        risk: The share of wrong answers that is accepted.
+        proof: How it compares with the trained models.
+        card: What is known of its answers.
+        limits: What is refused.
+        can: What else can be asked.
+        loaded: Since when it answers, ISO 8601.
+        refused: The last new bundle, if it was not taken.
+    """
+
+    bundle: str
+    source: str
+    created: str
+    made_by: str
+    num_classes: int
+    classes: tuple[str, ...]
+    runtime: str
+    precision: str
+    risk: float
+    proof: dict[str, Any]
+    card: dict[str, Any]
+    limits: dict[str, Any]
+    can: Abilities
+    loaded: str
+    refused: Refused | None
+
+
+@dataclass(frozen=True)
+class State:
+    """How the service is.
+
+    Attributes:
+        status: `ok` or `ready`.
+    """
+
+    status: str
+
+
+ANSWER, PARTS = TypeAdapter(Answer), TypeAdapter(Parts)
+
+LOCKED = ("/v1/", "/metrics")
+"""What needs a key, where there are keys."""
+
+_PHOTO = {"type": "string", "format": "binary", "description": "The file of a JPEG, PNG or WebP."}
+_RAW = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
+
+
+def one_photo() -> dict[str, Any]:
+    """Describe the body of one photo.
+
+    Returns:
+        What OpenAPI calls extra.
+    """
+    content: dict[str, Any] = {kind: {"schema": dict(_PHOTO)} for kind in _RAW}
+    content["multipart/form-data"] = {"schema": _form("photo", dict(_PHOTO))}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def several_photos(max_photos: int) -> dict[str, Any]:
+    """Describe the body of several photos.
+
+    Args:
+        max_photos: At most how many.
+
+    Returns:
+        What OpenAPI calls extra.
+    """
+    photos = {"type": "array", "items": dict(_PHOTO), "minItems": 1, "maxItems": max_photos}
+    content = {"multipart/form-data": {"schema": _form("photos", photos)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe what is answered when something is wrong.
+
+    Args:
+        *statuses: The HTTP statuses.
+
+    Returns:
+        What OpenAPI calls responses.
+    """
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": "A problem.", "content": content} for status in statuses}
+
+
+def describe(plain: dict[str, Any], engine: Engine, settings: Settings) -> dict[str, Any]:
+    """Complete what OpenAPI says: problems, the key, and an answer of this very bundle.
+
+    Args:
+        plain: What the framework says of the routes; it is changed.
+        engine: Who answers.
+        settings: How the bundle is served.
+
+    Returns:
+        The same.
+    """
+    parts, paths = plain["components"], plain["paths"]
+    parts["schemas"] |= {"Problem": TypeAdapter(Problem).json_schema()}
+    for name in ("HTTPValidationError", "ValidationError"):  # the framework's, never sent
+        parts["schemas"].pop(name, None)
+    if settings.keys:
+        parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        for path in paths:
+            if path.startswith(LOCKED):
+                for operation in paths[path].values():
+                    operation["security"] = [{"key": []}]
+    answer = _example(engine, settings.risk)
+    several = {
+        "bundle": answer["bundle"],
+        "answers": [{"name": "car.jpg", "status": 200, "answer": answer, "problem": None}],
+    }
+    for path, said in (("/v1/predict", answer), ("/v1/batch", several)):
+        content = paths[path]["post"]["responses"]["200"]["content"]["application/json"]
+        content["example"] = said
+    return plain
+
+
+# A golden photo of the bundle and its answer.
+def _example(engine: Engine, risk: float) -> dict[str, Any]:
+    bundle, proof = engine.bundle, engine.proof
+    name = bundle.golden.photos[0]
+    header = read_header((bundle.folder / "golden" / name).read_bytes())
+    golden = bundle.golden.log_probs[f"{proof.runtime} {proof.precision}"][:1]
+    [verdict] = verdicts(bundle, np.array(golden), risk, None)
+    facts = PhotoFacts(header.format, header.width_px, header.height_px)
+    answer = Answer(**vars(verdict), photo=facts, bundle=bundle.fingerprint, nearest=None)
+    made: dict[str, Any] = ANSWER.dump_python(answer, mode="json")
+    return made
+
+
+def _form(field: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {field: schema},
+        "required": [field],
+        "additionalProperties": False,
+    }

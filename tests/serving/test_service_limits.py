@@ -1,0 +1,270 @@
+"""What the service refuses, before it costs anything."""
+
+import socket
+import struct
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from schemathesis.specs.openapi import checks
+
+from benchmarks.serve_fuzz import broken, send, sound
+from chajong.bundle import Bundle
+from chajong.errors import DataError
+from chajong.serving.service.problems import Refusal
+from chajong.serving.service.settings import Settings, read_keys
+from chajong.serving.service.uploads import _files  # what it does with any bytes at all
+from tests.serving.running import Reply, Running, form, running
+
+KEY = "0123456789abcdef-known"
+KNOWN = {"Authorization": f"Bearer {KEY}"}
+SITE = {"Origin": "https://example.com"}
+
+
+@pytest.fixture(scope="module")
+def tight(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Of little patience."""
+    options = "--max-queue 2 --max-mb 0.5 --deadline 0.02 --slow 1 --cors https://example.com"
+    log = tmp_path_factory.mktemp("log") / "log"
+    with running(exported.folder, log, *options.split(), key=KEY) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def patient(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    log = tmp_path_factory.mktemp("log") / "log"
+    with running(exported.folder, log, "--deadline", "60") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def some(photos: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(photos.glob("*/*.jpg"))[::100]]
+
+
+def is_problem(reply: Reply, status: int, kind: str) -> None:
+    assert (reply.status, reply.kind) == (status, kind)
+
+
+def flat_png(width_px: int, height_px: int) -> bytes:
+    """A white picture of one bit a pixel: large in pixels, small in bytes."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        crc = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + crc
+
+    row, packer = b"\0" + b"\xff" * (-(-width_px // 8)), zlib.compressobj(9)
+    packed = b"".join(packer.compress(row) for _ in range(height_px)) + packer.flush()
+    head = struct.pack(">IIBBBBB", width_px, height_px, 1, 0, 0, 0, 0)
+    chunks = chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def saved(kind: str, *frames: Image.Image) -> bytes:
+    out = BytesIO()
+    frames[0].save(out, kind, save_all=len(frames) > 1, append_images=frames[1:])
+    return out.getvalue()
+
+
+def test_a_gigantic_photo_costs_nothing(patient: Running, some: list[bytes]) -> None:
+    gigantic = flat_png(20_000, 20_000)
+    assert len(gigantic) < 100_000
+    patient.ask("/v1/predict", some[0])
+    before, start = patient.peak_mib(), time.monotonic()
+    is_problem(patient.ask("/v1/predict", gigantic), 422, "too-many-pixels")
+    assert time.monotonic() - start < 1
+    assert patient.peak_mib() - before < 20  # decoded it would be 1,200
+
+
+def test_one_still_picture_of_a_known_format(patient: Running) -> None:
+    colours = [Image.new("RGB", (32, 32), colour) for colour in ("red", "green", "blue")]
+    for kind in ("JPEG", "PNG", "WEBP"):
+        assert patient.ask("/v1/predict", saved(kind, colours[0])).status == 200
+    for kind in ("PNG", "WEBP"):
+        is_problem(patient.ask("/v1/predict", saved(kind, *colours)), 422, "too-many-frames")
+    for kind in ("BMP", "GIF", "TIFF"):
+        is_problem(patient.ask("/v1/predict", saved(kind, colours[0])), 415, "unknown-format")
+    # By content, whatever the sender says.
+    named = form(("photo", "photo.jpg", saved("BMP", colours[0])))
+    is_problem(patient.ask("/v1/predict", *named), 415, "unknown-format")
+
+
+def test_scans_without_end(patient: Running) -> None:
+    image = Image.fromarray(np.zeros((64, 64, 3), np.uint8))
+    out = BytesIO()
+    image.save(out, "JPEG", progressive=True)
+    data = out.getvalue()
+    assert patient.ask("/v1/predict", data).status == 200
+    many = data[:-2] + b"\xff\xda" * 40 + data[-2:]
+    is_problem(patient.ask("/v1/predict", many), 422, "too-many-pixels")
+
+
+def test_bytes(tight: Running) -> None:
+    too_many = bytes(600_000)
+    is_problem(tight.ask("/v1/predict", too_many, KNOWN), 413, "too-many-bytes")
+    body, headers = form(("photo", "a.jpg", too_many))
+    is_problem(tight.ask("/v1/predict", body, headers | KNOWN), 413, "too-many-bytes")
+    # Of unknown length: it is hung up on, or refused, long before the end.
+    with socket.create_connection(("127.0.0.1", tight.port), timeout=30) as line:
+        head = f"POST /v1/predict HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+        line.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode())
+        for _ in range(10):
+            line.sendall(b"10000\r\n" + bytes(0x10000) + b"\r\n")
+        assert line.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_photos(tight: Running, some: list[bytes]) -> None:
+    body, headers = form(*(("photos", "a.jpg", some[0]) for _ in range(3)))
+    is_problem(tight.ask("/v1/batch", body, headers | KNOWN), 413, "too-many-photos")
+
+
+def test_a_head_that_never_ends(tight: Running) -> None:
+    for start in (b"", b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nX-Slow: "):
+        with socket.create_connection(("127.0.0.1", tight.port), timeout=30) as line:
+            line.sendall(start)
+            begun = time.monotonic()
+            assert not _rest(line, drip=bool(start))
+            assert time.monotonic() - begun < 15
+
+
+def test_a_body_that_never_ends(tight: Running) -> None:
+    with socket.create_connection(("127.0.0.1", tight.port), timeout=30) as line:
+        head = f"POST /v1/predict HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+        line.sendall(f"{head}Content-Length: 1000\r\n\r\n".encode())
+        assert _rest(line, drip=True).startswith(b"HTTP/1.1 408")
+
+
+def _rest(line: socket.socket, drip: bool) -> bytes:
+    line.settimeout(0.2)
+    while True:
+        try:
+            if drip:
+                line.sendall(b"x")
+            return line.recv(1000)
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return b""
+
+
+def test_a_full_queue_and_a_deadline(tight: Running) -> None:
+    slow = flat_png(7_000, 7_000)  # takes a while to decode
+    replies: list[Reply] = []
+    threads = [
+        threading.Thread(target=lambda: replies.append(tight.ask("/v1/predict", slow, KNOWN)))
+        for _ in range(12)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    kinds = {reply.kind for reply in replies}
+    assert kinds == {"queue-full", "deadline"}
+    assert {(reply.kind, reply.status) for reply in replies} == {
+        ("queue-full", 503),
+        ("deadline", 504),
+    }
+    assert all(r.headers["retry-after"] == "1" for r in replies if r.status == 503)
+
+
+def test_only_who_has_a_key(tight: Running) -> None:
+    wrong = (
+        {},
+        {"Authorization": f"Bearer {KEY}x"},
+        {"X-API-Key": "열쇠".encode().decode("latin1")},
+    )
+    for path in ("/v1/model", "/metrics", "/v1/predict", "/v1/nothing"):
+        for headers in wrong:
+            reply = tight.ask(path, None, headers)
+            is_problem(reply, 401, "no-key")
+            assert reply.headers["www-authenticate"] == "Bearer"
+    for headers in (KNOWN, {"X-API-Key": KEY}):
+        assert tight.ask("/v1/model", None, headers).status == 200
+    assert tight.ask("/healthz").status == tight.ask("/readyz").status == 200
+    security = tight.ask("/openapi.json").json["paths"]["/v1/predict"]["post"]["security"]
+    assert security == [{"key": []}]
+
+
+def test_only_pages_of_named_sites(tight: Running) -> None:
+    allowed = tight.ask("/v1/model", None, KNOWN | SITE).headers
+    assert allowed["access-control-allow-origin"] == SITE["Origin"]
+    other = tight.ask("/v1/model", None, KNOWN | {"Origin": "https://other.com"}).headers
+    assert "access-control-allow-origin" not in other
+    asking = SITE | {"Access-Control-Request-Method": "POST"}
+    assert tight.ask("/v1/predict", None, asking, "OPTIONS").status == 200
+
+
+def test_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"# two\n{KEY}\n\n {KEY}2 \n")
+    monkeypatch.setenv("CHAJONG_API_KEY", KEY + "3")
+    assert len(set(read_keys(file))) == 3
+    file.write_text("short\n")
+    with pytest.raises(DataError, match="shorter than 16"):
+        read_keys(file)
+    file.write_text("# none\n")
+    with pytest.raises(DataError, match="no key"):
+        read_keys(file)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_keys(tmp_path / "missing")
+    with pytest.raises(DataError, match="is no origin"):
+        Settings(tmp_path, origins=("example.com",))
+
+
+def test_broken_photos(patient: Running, some: list[bytes]) -> None:
+    statuses, slowest = send(patient.port, broken(sound(some, 64), 400))
+    assert set(statuses) <= {200, 415, 422}
+    assert statuses[422] > 100
+    assert slowest < 10
+    assert patient.ask("/healthz").status == 200
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from([b"--b", b"\r\n", b"--", b"Content-Disposition: form-data; ", b":",
+    b'name="photo"', b'filename="a', b"\0\xff", b"=?utf-8?q?", b"x"]), max_size=12))  # fmt: skip
+def test_any_multipart_is_read_or_refused(pieces: list[bytes]) -> None:
+    with suppress(Refusal):
+        assert _files(b"".join(pieces), b"b", "photo", 2)
+
+
+def test_what_openapi_says_is_so(patient: Running, some: list[bytes]) -> None:
+    files = st.sampled_from([*some, some[0][:50], b"no photo"])
+    for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream"):
+        schemathesis.openapi.media_type(kind, files)
+    schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{patient.port}/openapi.json")
+    wanted = [
+        schemathesis.checks.not_a_server_error,
+        checks.status_code_conformance,
+        checks.content_type_conformance,
+        checks.response_schema_conformance,
+        checks.response_headers_conformance,
+    ]
+    num_operations = 0
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        num_operations += 1
+
+        @settings(
+            max_examples=8,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(operation.as_strategy())
+        def ask(case: schemathesis.Case) -> None:
+            case.call_and_validate(checks=wanted)
+
+        ask()
+    assert num_operations == 7
