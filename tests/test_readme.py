@@ -68,9 +68,9 @@ def tree(page: str) -> list[str]:
 
 
 def real_tree() -> set[str]:
-    # Every file of the package, the benchmarks and the documentation; of the tests the folders.
+    # Every file of the package and what belongs to it; of the tests the folders.
     paths = set()
-    for top in ("src", "benchmarks", "docs", "tests"):
+    for top in ("src", "benchmarks", "deploy", "docs", "tests"):
         for path in (ROOT / top, *(ROOT / top).rglob("*")):
             name = path.relative_to(ROOT).as_posix()
             if re.search(r"(^|/)(\.|__pycache__)", name):

@@ -25,7 +25,9 @@ NAMES = ("빨강_어쩌고저쩌고_2019_2023.jpg", "green.jpg", "blue.jpg")
 
 
 @contextmanager
-def page_of(browser: "Browser", service: Running, faults: int | None = 0, **options: Any) -> "Iterator[Page]":
+def page_of(
+    browser: "Browser", service: Running, faults: int | None = 0, **options: Any
+) -> "Iterator[Page]":
     """A page that must ask nobody else, and must log no error but those of refused photos."""
     url = f"http://127.0.0.1:{service.port}/"
     context = browser.new_context(**{"locale": "en-US", **options})
@@ -127,7 +129,9 @@ def test_choosing_photos(service: Running, browser: "Browser", good: list[Path])
 def test_dropping_and_pasting(service: Running, browser: "Browser", good: list[Path]) -> None:
     drop = """(files) => {
       const transfer = new DataTransfer();
-      for (const [name, bytes] of files) transfer.items.add(new File([new Uint8Array(bytes)], name));
+      for (const [name, bytes] of files) {
+        transfer.items.add(new File([new Uint8Array(bytes)], name));
+      }
       const event = (kind) => new DragEvent(kind, {
         dataTransfer: transfer, bubbles: true, cancelable: true });
       document.querySelector("main").dispatchEvent(event("dragover"));
@@ -200,10 +204,7 @@ def test_by_keyboard_alone(service: Running, browser: "Browser", good: list[Path
         for _ in range(6):
             page.keyboard.press("Tab")
             seen.append(page.evaluate(focus))
-        assert seen == ["copy_all", "clear", "copy quiet", "remove quiet"] + [
-            "copy quiet",
-            "remove quiet",
-        ]
+        assert seen == ["copy_all", "clear", *2 * ["copy quiet", "remove quiet"]]
         page.keyboard.press("Enter")
         assert page.locator("article").count() == 1
         assert page.evaluate(focus) == "headline"
@@ -249,7 +250,8 @@ CONTRASTS = """() => {
   };
   const behind = (node) => {
     const colour = getComputedStyle(node).backgroundColor;
-    return (numbers(colour)[3] ?? 1) === 0 && node.parentElement ? behind(node.parentElement) : colour;
+    const isClear = (numbers(colour)[3] ?? 1) === 0;
+    return isClear && node.parentElement ? behind(node.parentElement) : colour;
   };
   const isText = (node) => [...node.childNodes].some((c) => c.nodeType === 3 && c.data.trim());
   return [...document.querySelectorAll("body *")].filter((n) => isText(n) && n.checkVisibility())
