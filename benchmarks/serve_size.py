@@ -45,8 +45,8 @@ def main() -> None:
 def install(python: str, place: Path) -> None:
     """A fresh environment with the service alone; pip leaves it again, as in the image."""
     run = subprocess.run
-    run([python, "-m", "venv", place], check=True)
-    pip = [place / "bin" / "pip", "--disable-pip-version-check", "--quiet"]
+    run([python, "-m", "venv", str(place)], check=True)
+    pip = [str(place / "bin" / "pip"), "--disable-pip-version-check", "--quiet"]
     settings = {**os.environ, "PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
     run([*pip, "install", "--compile", f"{ROOT}[serve]"], check=True, env=settings)
     run([*pip, "uninstall", "--yes", "pip", "setuptools"], check=True)
@@ -65,7 +65,7 @@ def sizes(place: Path) -> Counter[str]:
 
 def ask(place: Path, bundle: Path) -> str:
     """Start it with a path of its own, and give what it says of one of the bundle's photos."""
-    command = [place / "bin" / "chajong", "serve", bundle, "--port", "0"]
+    command = [str(place / "bin" / "chajong"), "serve", str(bundle), "--port", "0"]
     began = time.monotonic()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={"PATH": "", "LANG": "C.UTF-8"}, cwd=place

@@ -1,6 +1,7 @@
 """The container and the unit: linted and read, for there is no engine to run them in."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -111,6 +112,38 @@ def test_the_unit_starts_what_there_is() -> None:
     assert found["ExecReload"] == ["/bin/kill -HUP $MAINPID"]
     limits = Limits()
     assert int(found["TimeoutStopSec"][0]) > limits.body_s + limits.deadline_s + 5
+
+
+NO_NEW_CODE = """
+import ctypes, os, sys
+PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN = 65, 1
+if ctypes.CDLL(None).prctl(PR_SET_MDWE, PR_MDWE_REFUSE_EXEC_GAIN, 0, 0, 0):
+    print("the kernel cannot", flush=True)
+else:
+    os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_it_answers_without_writing_code_into_memory(exported: Bundle) -> None:
+    found = unit()
+    assert found["MemoryDenyWriteExecute"] == ["yes"]
+    settings = dict(one.split("=") for one in found["Environment"][0].split())
+    serve = ["-m", "chajong", "serve", str(exported.folder), "--port", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-c", NO_NEW_CODE, *serve],
+        env={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    if line.startswith("the kernel cannot"):
+        pytest.skip("the kernel is too old")
+    assert line.startswith("http://"), errors
+    assert process.returncode == 0
 
 
 def test_hadolint_has_nothing_to_say() -> None:

@@ -305,11 +305,6 @@ for (const id of ["choose", "camera"]) {
     take($(id).files);
     $(id).value = "";  // so that the same file can be chosen again
   });
-  $(id).addEventListener("keydown", (event) => {
-    if (event.key !== "Enter") return;  // browsers differ in whether it opens the choice
-    event.preventDefault();
-    $(id).click();
-  });
 }
 document.addEventListener("paste", (event) => {
   const files = [...event.clipboardData.files];
