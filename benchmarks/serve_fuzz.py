@@ -63,7 +63,7 @@ def _cut(data: bytearray, _: Sequence[bytes], chance: random.Random) -> bytearra
 
 
 def _flip(data: bytearray, _: Sequence[bytes], chance: random.Random) -> bytearray:
-    for _ in range(chance.choice((1, 3, 30))):
+    for _turn in range(chance.choice((1, 3, 30))):
         if data:
             data[chance.randrange(len(data))] = chance.randrange(256)
     return data

@@ -1,9 +1,12 @@
 """The command that serves a bundle."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from chajong.serving.service.settings import Limits
 
 
 def serve(
@@ -19,8 +22,9 @@ def serve(
         Literal["fp32", "bf16", "int8"], typer.Option(help="In which numbers it computes.")
     ] = "fp32",
     risk: Annotated[
-        float, typer.Option(min=0, max=1, help="The share of wrong answers that is accepted.")
-    ] = 0.02,
+        float | None,
+        typer.Option(min=0, max=1, help="The share of wrong answers that is accepted."),
+    ] = None,
     max_queue: Annotated[
         int, typer.Option(min=1, help="Photos that may wait; more are answered 503.")
     ] = 128,
@@ -46,9 +50,23 @@ def serve(
     ] = None,
 ) -> None:
     """Serve a bundle over HTTP, with a page at /, until Ctrl-C or SIGTERM."""
-    from chajong.serving.service.settings import Limits, Settings, read_keys
+    from chajong.serving.service.settings import Settings, read_keys
 
-    limits = Limits(
+    limits = _limits(max_queue, max_mb, max_megapixels, deadline, slow)
+    keys, origins = read_keys(key_file), tuple(cors or ())
+    settings = Settings(bundle, runtime, precision, risk, host, port, keys, origins, limits=limits)
+
+    from chajong.serving.service.server import serve as serve_bundle
+
+    serve_bundle(settings)
+
+
+def _limits(
+    max_queue: int, max_mb: float, max_megapixels: float, deadline: float, slow: float
+) -> "Limits":
+    from chajong.serving.service.settings import Limits
+
+    return Limits(
         max_bytes=round(max_mb * 1e6),
         max_body_bytes=round(3 * max_mb * 1e6),
         max_megapixels=max_megapixels,
@@ -58,18 +76,3 @@ def serve(
         head_s=min(Limits.head_s, slow),
         body_s=slow,
     )
-    settings = Settings(
-        bundle,
-        runtime,
-        precision,
-        risk,
-        host,
-        port,
-        read_keys(key_file),
-        tuple(cors or ()),
-        limits=limits,
-    )
-
-    from chajong.serving.service.server import serve as serve_bundle
-
-    serve_bundle(settings)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -74,6 +75,10 @@ def changed(bundle: Path, to: Path) -> Path:
     return to
 
 
+def _copy(bundle: Path, to: Path) -> None:
+    shutil.copytree(bundle, to, dirs_exist_ok=True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_loses_nothing(
     bundle: Bundle, tmp_path: Path, photo: bytes, number: signal.Signals
@@ -95,7 +100,7 @@ def test_a_new_bundle_is_taken_while_many_ask(bundle: Bundle, tmp_path: Path, ph
     other = changed(bundle.folder, tmp_path / "other")
     new = Bundle.load(other).fingerprint
     with running(bundle.folder, tmp_path / "log") as service, asking(service, photo) as askers:
-        put_in_place(bundle.folder, lambda out: shutil.copytree(other, out, dirs_exist_ok=True))
+        put_in_place(bundle.folder, partial(_copy, other))
         until(lambda: all(asker.bundles[-1] == new for asker in askers))
         assert not any(asker.lost for asker in askers)
         assert {status for asker in askers for status in asker.statuses} == {200}

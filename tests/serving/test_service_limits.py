@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks
 
 from benchmarks.serve_fuzz import broken, send, sound
@@ -178,7 +180,7 @@ def test_a_full_queue_and_a_deadline(tight: Running) -> None:
 
 
 def test_only_who_has_a_key(tight: Running) -> None:
-    wrong = (
+    wrong: tuple[dict[str, str], ...] = (
         {},
         {"Authorization": f"Bearer {KEY}x"},
         {"X-API-Key": "열쇠".encode().decode("latin1")},
@@ -251,6 +253,7 @@ def test_what_openapi_says_is_so(patient: Running, some: list[bytes]) -> None:
     ]
     num_operations = 0
     for found in schema.get_all_operations():
+        assert isinstance(found, Ok)
         operation = found.ok()
         num_operations += 1
 
@@ -263,7 +266,7 @@ def test_what_openapi_says_is_so(patient: Running, some: list[bytes]) -> None:
             suppress_health_check=list(HealthCheck),
         )
         @given(operation.as_strategy())
-        def ask(case: schemathesis.Case) -> None:
+        def ask(case: schemathesis.Case[Any]) -> None:
             case.call_and_validate(checks=wanted)
 
         ask()

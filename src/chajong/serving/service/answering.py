@@ -5,11 +5,13 @@ Shapes: n photos, c classes, d numbers of an embedding.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chajong.bundle import Bundle
+from chajong.levels import Levels
 from chajong.pooling import Floats
 from chajong.serving.engine import Engine, Squares
 from chajong.serving.verdict import Guess, Said, Verdict
@@ -39,11 +41,13 @@ class Near:
         photo: Its name.
         name: Its class.
         similarity: How like it is, -1 to 1.
+        thumbnail: A small JPEG as a data address, if the bundle keeps one.
     """
 
     photo: str
     name: str
     similarity: float
+    thumbnail: str | None
 
 
 @dataclass(frozen=True)
@@ -61,82 +65,93 @@ class Abilities:
     strangeness: bool
 
 
-def see(engine: Engine, squares: Sequence[Squares], risk: float) -> list[Seen]:
-    """Answer photos.
+@dataclass(frozen=True, eq=False)
+class Answerer:
+    """A bundle's engine, and what is made of its numbers.
 
-    Args:
-        engine: Who answers.
-        squares: What it prepared of n photos.
-        risk: The share of wrong answers that is accepted.
-
-    Returns:
-        n answers.
+    Attributes:
+        engine: Who computes.
+        risk: The share of wrong answers that is accepted; none for the usual one.
     """
-    # SEAM: engine.look(squares) gives embeddings and strangeness too.
-    said = verdicts(engine.bundle, engine.answer(squares), risk, None)
-    return [Seen(verdict) for verdict in said]
+
+    engine: Engine
+    risk: float | None
+
+    @classmethod
+    def of(cls, engine: Engine, risk: float | None) -> "Answerer":
+        """Get ready to answer.
+
+        Args:
+            engine: Who computes.
+            risk: The share of wrong answers that is accepted; none for the usual one.
+
+        Returns:
+            The answerer.
+        """
+        return cls(engine, risk)
+
+    @cached_property
+    def _levels(self) -> Levels:
+        return self.engine.bundle.catalogue.levels(self.engine.bundle.labels)
+
+    @property
+    def can(self) -> Abilities:
+        """What else can be asked."""
+        # SEAM: has_heat(engine), engine.bundle.gallery, and its strangeness.
+        return Abilities(heat=False, nearest=False, strangeness=False)
+
+    def see(self, squares: Sequence[Squares]) -> list[Seen]:
+        """Answer photos.
+
+        Args:
+            squares: What the engine prepared of n photos, at least one.
+
+        Returns:
+            n answers.
+        """
+        # SEAM: engine.look(squares) gives embeddings and strangeness too.
+        return [Seen(verdict) for verdict in self.verdicts(self.engine.answer(squares))]
+
+    def verdicts(self, log_probs: Floats) -> list[Verdict]:
+        """Decide what is said of photos.
+
+        Args:
+            log_probs: (n, c).
+
+        Returns:
+            n verdicts.
+        """
+        # SEAM: Judge.of(engine.bundle, risk), made once, backs off to the level that is sure.
+        return _exact(self.engine.bundle, self._levels, log_probs)
+
+    def nearest(self, seen: Seen, num: int) -> tuple[Near, ...]:
+        """Find the nearest training photos.
+
+        Args:
+            seen: What was said.
+            num: How many.
+
+        Returns:
+            The nearest first; none where the bundle keeps none.
+        """
+        del seen, num  # SEAM: engine.bundle.gallery.nearest(seen.embedding, num)
+        return ()
+
+    def heat(self, data: bytes, name: str | None) -> bytes | None:
+        """Draw what speaks for a class.
+
+        Args:
+            data: The photo's file.
+            name: The class; the likeliest if none.
+
+        Returns:
+            A PNG; none where the bundle cannot draw it.
+        """
+        del data, name  # SEAM: overlay(data, heat(engine, engine.prepare(data), name))
+        return None
 
 
-def abilities(engine: Engine) -> Abilities:
-    """Tell what else can be asked.
-
-    Args:
-        engine: Who answers.
-
-    Returns:
-        What it can do.
-    """
-    del engine  # SEAM: has_heat(engine), engine.bundle.gallery, its strangeness
-    return Abilities(heat=False, nearest=False, strangeness=False)
-
-
-def nearest(engine: Engine, seen: Seen, num: int) -> tuple[Near, ...]:
-    """Find the nearest training photos.
-
-    Args:
-        engine: Who answered.
-        seen: What it said.
-        num: How many.
-
-    Returns:
-        The nearest first; none where the bundle keeps none.
-    """
-    del engine, seen, num  # SEAM: engine.bundle.gallery.nearest(seen.embedding, num)
-    return ()
-
-
-def heat(engine: Engine, data: bytes, name: str | None) -> bytes | None:
-    """Draw what speaks for a class.
-
-    Args:
-        engine: Who answers.
-        data: The photo's file.
-        name: The class; the likeliest if none.
-
-    Returns:
-        A PNG; none where the bundle cannot draw it.
-    """
-    del engine, data, name  # SEAM: overlay(data, heat(engine, engine.prepare(data), name))
-    return None
-
-
-# SEAM: chajong.serving's own `verdicts` takes its place; it backs off to the level that is sure.
-def verdicts(
-    bundle: Bundle, log_probs: Floats, risk: float, strangeness: Floats | None
-) -> list[Verdict]:
-    """Say the exact class, whatever the risk.
-
-    Args:
-        bundle: The bundle that answered.
-        log_probs: (n, c).
-        risk: The share of wrong answers that is accepted.
-        strangeness: (n,), if known.
-
-    Returns:
-        n verdicts.
-    """
-    del risk, strangeness
-    levels = bundle.catalogue.levels(bundle.labels)
+def _exact(bundle: Bundle, levels: Levels, log_probs: Floats) -> list[Verdict]:
     made = []
     for probs in np.exp(log_probs):
         said = {}

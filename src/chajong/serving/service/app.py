@@ -82,7 +82,7 @@ def make_app(settings: Settings, keeper: Keeper, metrics: Metrics) -> FastAPI:
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
-        return describe(plain(), keeper.ready.engine, settings)
+        return describe(plain(), keeper.ready.answerer, settings.keys)
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from chajong.photos.header import Header, Unreadable, format_of, read_header, what_else
-from chajong.serving.engine import Engine, Squares
+from chajong.serving.engine import Squares
 from chajong.serving.predict import NUM_AT_ONCE
-from chajong.serving.service.answering import Seen, heat, see
+from chajong.serving.service.answering import Answerer, Seen
 from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.problems import Refusal, bug
 from chajong.serving.service.settings import Limits
@@ -58,25 +58,25 @@ class _Decoded:
 
 
 class Batcher:
-    """The threads that answer for one engine.
+    """The threads that answer for one bundle.
 
     Args:
-        engine: Who answers.
-        risk: The share of wrong answers that is accepted.
+        answerer: Who answers.
         limits: What is refused.
         metrics: What is told.
     """
 
-    def __init__(self, engine: Engine, risk: float, limits: Limits, metrics: Metrics) -> None:
-        self._engine, self._risk, self._limits, self._metrics = engine, risk, limits, metrics
+    def __init__(self, answerer: Answerer, limits: Limits, metrics: Metrics) -> None:
+        self._answerer, self._limits, self._metrics = answerer, limits, metrics
+        num_callers = answerer.engine.num_callers
         self._changed = threading.Condition()
         self._ready: deque[_Decoded] = deque()
         self._num_waiting = self._num_coming = self._num_idle = 0
         self._is_closing = False
-        self._decoders = ThreadPoolExecutor(engine.num_callers, "chajong-decode")
+        self._decoders = ThreadPoolExecutor(num_callers, "chajong-decode")
         self._callers = [
             threading.Thread(target=self._call, name=f"chajong-call-{place}", daemon=True)
-            for place in range(engine.num_callers)
+            for place in range(num_callers)
         ]
         for caller in self._callers:
             caller.start()
@@ -166,7 +166,7 @@ class Batcher:
             return None, None
         try:
             header = checked_header(ticket.data, self._limits)
-            squares = self._engine.prepare(ticket.data)
+            squares = self._answerer.engine.prepare(ticket.data)
         except Exception as error:
             return None, _refusal(error)
         ticket.data = b""
@@ -179,7 +179,7 @@ class Batcher:
         try:
             if not ticket.future.cancelled():
                 checked_header(ticket.data, self._limits)
-                outcome = heat(self._engine, ticket.data, name) or no_heat()
+                outcome = self._answerer.heat(ticket.data, name) or no_heat()
         except Exception as error:
             outcome = _refusal(error)
         self._leave(ticket, outcome)
@@ -217,7 +217,7 @@ class Batcher:
         outcomes: dict[_Decoded, Answered | Refusal] = {}
         try:
             if wanted:
-                said = see(self._engine, [each.squares for each in wanted], self._risk)
+                said = self._answerer.see([each.squares for each in wanted])
                 for each, seen in zip(wanted, said, strict=True):
                     outcomes[each] = Answered(seen, each.header)
                 self._metrics.batch.observe(len(wanted))

@@ -15,7 +15,7 @@ from typing import Any
 
 from chajong.bundle import Bundle
 from chajong.serving.engine import Engine
-from chajong.serving.service.answering import abilities
+from chajong.serving.service.answering import Answerer
 from chajong.serving.service.batcher import Batcher
 from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.settings import Settings
@@ -44,19 +44,19 @@ class Ready:
     """A bundle that answers.
 
     Attributes:
-        engine: Who answers.
+        answerer: Who answers.
         batcher: Its threads.
         facts: What is told of it.
     """
 
-    engine: Engine
+    answerer: Answerer
     batcher: Batcher
     facts: dict[str, Any]
 
     @property
     def fingerprint(self) -> str:
         """Name the bundle by its content."""
-        return self.engine.bundle.fingerprint
+        return self.answerer.engine.bundle.fingerprint
 
 
 class Keeper:
@@ -124,7 +124,7 @@ class Keeper:
         await asyncio.to_thread(old.batcher.close)
 
     def _tell(self) -> None:
-        engine = self.ready.engine
+        engine = self.ready.answerer.engine
         source, proof = engine.bundle.facts.source, engine.proof
         self._metrics.tell_bundle(self.ready.fingerprint, source, proof.runtime, proof.precision)
 
@@ -134,8 +134,9 @@ class Keeper:
         if bundle.fingerprint == unlike:
             return None
         engine = Engine.open(bundle, settings.runtime, settings.precision)
-        facts = _facts(engine, settings)
-        return Ready(engine, Batcher(engine, settings.risk, settings.limits, self._metrics), facts)
+        answerer = Answerer.of(engine, settings.risk)
+        facts = _facts(answerer, settings)
+        return Ready(answerer, Batcher(answerer, settings.limits, self._metrics), facts)
 
 
 def traces(folder: Path) -> Traces:
@@ -158,8 +159,9 @@ def traces(folder: Path) -> Traces:
     return ()
 
 
-def _facts(engine: Engine, settings: Settings) -> dict[str, Any]:
-    bundle, limits = engine.bundle, settings.limits
+def _facts(answerer: Answerer, settings: Settings) -> dict[str, Any]:
+    engine, limits = answerer.engine, settings.limits
+    bundle = engine.bundle
     card = bundle.card()
     told = ("base_weights", "held_out_score", "risk_coverage", "confused", "look_alike_names")
     facts: dict[str, Any] = {
@@ -171,7 +173,7 @@ def _facts(engine: Engine, settings: Settings) -> dict[str, Any]:
         "classes": bundle.labels.names,
         "runtime": engine.proof.runtime,
         "precision": engine.proof.precision,
-        "risk": settings.risk,
+        "risk": answerer.risk,
         "proof": asdict(engine.proof),
         "card": {name: card.get(name) for name in told},
         "limits": {
@@ -182,7 +184,7 @@ def _facts(engine: Engine, settings: Settings) -> dict[str, Any]:
             "formats": limits.formats,
             "deadline_s": limits.deadline_s,
         },
-        "can": asdict(abilities(engine)),
+        "can": asdict(answerer.can),
         "loaded": _now(),
     }
     json.dumps(facts, allow_nan=False)  # or no client could read it

@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 
-from chajong.serving.service.answering import MAX_NEAREST, nearest
+from chajong.serving.service.answering import MAX_NEAREST
 from chajong.serving.service.batcher import Answered, no_heat
 from chajong.serving.service.keeper import Keeper, Ready
 from chajong.serving.service.metrics import Metrics
@@ -91,6 +91,17 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
         answer = Parts(ready.fingerprint, parts)
         return Response(PARTS.dump_json(answer), media_type=_JSON)
 
+    _add_heat(router, uploads, limits, keeper, refusals)
+    return router
+
+
+def _add_heat(
+    router: APIRouter,
+    uploads: Uploads,
+    limits: Limits,
+    keeper: Keeper,
+    refusals: dict[int | str, dict[str, Any]],
+) -> None:
     @router.post(
         "/heat",
         response_class=Response,
@@ -107,7 +118,7 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
             ready = keeper.ready
             if not ready.facts["can"]["heat"]:
                 raise no_heat()
-            if name is not None and name not in ready.engine.bundle.labels.names:
+            if name is not None and name not in ready.answerer.engine.bundle.labels.names:
                 raise Refusal(
                     "no-such-class", f"There is no class {name!r}.", "See /v1/model for the names."
                 )
@@ -116,8 +127,6 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
             if isinstance(drawn, Refusal):
                 raise drawn
         return Response(drawn, media_type="image/png")
-
-    return router
 
 
 async def _outcomes(
@@ -140,9 +149,10 @@ async def _settled(futures: Sequence[Future[T]], deadline_s: float) -> list[T | 
     _, late = await asyncio.wait(waiting, timeout=deadline_s)
     for future in late:
         future.cancel()
-    outcomes = []
+    outcomes: list[T | Refusal] = []
     for future in waiting:
-        outcomes.append(_outcome(future, deadline_s))
+        outcome = _outcome(future, deadline_s)
+        outcomes.append(outcome)
     return outcomes
 
 
@@ -162,5 +172,5 @@ def _answer(ready: Ready, answered: Answered, num_nearest: int) -> Answer:
         **vars(answered.seen.verdict),
         photo=PhotoFacts(header.format, header.width_px, header.height_px),
         bundle=ready.fingerprint,
-        nearest=nearest(ready.engine, answered.seen, num_nearest) if num_nearest else None,
+        nearest=ready.answerer.nearest(answered.seen, num_nearest) if num_nearest else None,
     )

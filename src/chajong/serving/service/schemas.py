@@ -1,5 +1,6 @@
 """What answers look like: their fields are those of a verdict, and what OpenAPI says of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,11 +8,9 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from chajong.photos.header import read_header
-from chajong.serving.engine import Engine
-from chajong.serving.service.answering import Abilities, Near, verdicts
+from chajong.serving.service.answering import Abilities, Answerer, Near
 from chajong.serving.service.keeper import Refused
 from chajong.serving.service.problems import MEDIA_TYPE, Problem
-from chajong.serving.service.settings import Settings
 from chajong.serving.verdict import Verdict
 
 
@@ -88,7 +87,7 @@ class Model:
         classes: Their names.
         runtime: What computes.
         precision: In which number format.
-        risk: The share of wrong answers that is accepted.
+        risk: The share of wrong answers that is accepted; none for the usual one.
         proof: How it compares with the trained models.
         card: What is known of its answers.
         limits: What is refused.
@@ -105,7 +104,7 @@ class Model:
     classes: tuple[str, ...]
     runtime: str
     precision: str
-    risk: float
+    risk: float | None
     proof: dict[str, Any]
     card: dict[str, Any]
     limits: dict[str, Any]
@@ -172,13 +171,13 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": "A problem.", "content": content} for status in statuses}
 
 
-def describe(plain: dict[str, Any], engine: Engine, settings: Settings) -> dict[str, Any]:
+def describe(plain: dict[str, Any], answerer: Answerer, keys: Sequence[bytes]) -> dict[str, Any]:
     """Complete what OpenAPI says: problems, the key, and an answer of this very bundle.
 
     Args:
         plain: What the framework says of the routes; it is changed.
-        engine: Who answers.
-        settings: How the bundle is served.
+        answerer: Who answers.
+        keys: Whether any is needed.
 
     Returns:
         The same.
@@ -187,13 +186,13 @@ def describe(plain: dict[str, Any], engine: Engine, settings: Settings) -> dict[
     parts["schemas"] |= {"Problem": TypeAdapter(Problem).json_schema()}
     for name in ("HTTPValidationError", "ValidationError"):  # the framework's, never sent
         parts["schemas"].pop(name, None)
-    if settings.keys:
+    if keys:
         parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         for path in paths:
             if path.startswith(LOCKED):
                 for operation in paths[path].values():
                     operation["security"] = [{"key": []}]
-    answer = _example(engine, settings.risk)
+    answer = _example(answerer)
     several = {
         "bundle": answer["bundle"],
         "answers": [{"name": "car.jpg", "status": 200, "answer": answer, "problem": None}],
@@ -205,12 +204,12 @@ def describe(plain: dict[str, Any], engine: Engine, settings: Settings) -> dict[
 
 
 # A golden photo of the bundle and its answer.
-def _example(engine: Engine, risk: float) -> dict[str, Any]:
-    bundle, proof = engine.bundle, engine.proof
+def _example(answerer: Answerer) -> dict[str, Any]:
+    bundle, proof = answerer.engine.bundle, answerer.engine.proof
     name = bundle.golden.photos[0]
     header = read_header((bundle.folder / "golden" / name).read_bytes())
     golden = bundle.golden.log_probs[f"{proof.runtime} {proof.precision}"][:1]
-    [verdict] = verdicts(bundle, np.array(golden), risk, None)
+    [verdict] = answerer.verdicts(np.array(golden))
     facts = PhotoFacts(header.format, header.width_px, header.height_px)
     answer = Answer(**vars(verdict), photo=facts, bundle=bundle.fingerprint, nearest=None)
     made: dict[str, Any] = ANSWER.dump_python(answer, mode="json")

@@ -69,7 +69,8 @@ class Settings:
         folder: The bundle's; a bundle that is put in its place is taken.
         runtime: What computes.
         precision: In which number format.
-        risk: The share of wrong answers that is accepted, in [0, 1].
+        risk: The share of wrong answers that is accepted, in [0, 1]; none for the
+            usual one.
         host: The address to listen on.
         port: The port; 0 for a free one.
         keys: SHA-256 of each key that is let in; anybody is where there is none.
@@ -81,12 +82,12 @@ class Settings:
     folder: Path
     runtime: Runtime = "onnxruntime"
     precision: Precision = "fp32"
-    risk: float = 0.02
+    risk: float | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     keys: tuple[bytes, ...] = ()
     origins: tuple[str, ...] = ()
-    poll_s: float = 2
+    poll_s: float = 1
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -95,7 +96,7 @@ class Settings:
         Raises:
             DataError: If the risk is not in [0, 1], or an origin is no origin.
         """
-        if not 0 <= self.risk <= 1:
+        if self.risk is not None and not 0 <= self.risk <= 1:
             raise DataError(f"The risk must be from 0 to 1, got {self.risk}.")
         for origin in self.origins:
             if origin != "*" and (origin.count("/") != 2 or "://" not in origin):
