@@ -68,10 +68,10 @@ def tree(page: str) -> list[str]:
 
 
 def real_tree() -> set[str]:
-    # Every file of the package, the benchmarks, the documentation and the examples; of the tests
-    # the folders.
+    # Every file of the package, of what belongs to it, and of the documentation; of the tests the
+    # folders.
     paths = set()
-    for top in ("src", "benchmarks", "docs", "examples", "tests"):
+    for top in ("src", "benchmarks", "deploy", "docs", "examples", "tests"):
         for path in (ROOT / top, *(ROOT / top).rglob("*")):
             name = path.relative_to(ROOT).as_posix()
             if re.search(r"(^|/)(\.|__pycache__)", name):

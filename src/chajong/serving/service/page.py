@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 _FOLDER = "serving/page"
 _FIRST = "index.html"
+_LOOK = "reporting/templates/page.css"  # the reports' colours and type, said once
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,10 @@ def page_files() -> Iterator[PageFile]:
     """Read the page.
 
     Yields:
-        Its files; the first one is asked for as `/`.
+        Its files; `index.html` is asked for as `/`.
     """
+    look = files("chajong").joinpath(_LOOK).read_bytes()
+    yield PageFile("/look.css", look, "text/css")
     folder = files("chajong").joinpath(_FOLDER)
     if not folder.is_dir():
         return
