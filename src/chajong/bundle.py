@@ -5,6 +5,8 @@
     catalogue.csv       which car each class is
     members/            a graph (ONNX) for each run and number format, all its networks in it
     golden/             photos drawn by the project, and golden.json with what must come out
+    gallery/            photos that were learned as a network saw them (gallery.py); not in format 1
+    added/              embeddings of the photos of each class that was added later
     card.json, CARD.md  what is known of its answers
     SHA256SUMS          checksums of all files, as `sha256sum --check` takes them
 
@@ -20,14 +22,17 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
+from chajong.added import Added
 from chajong.blend import Blend
 from chajong.catalogue import COLUMNS, Catalogue
 from chajong.errors import BundleError, DataError
 from chajong.files import fingerprint, make_folder, read_json, write_json, write_text, writing
+from chajong.gallery import Gallery
 from chajong.labels import Labels
 from chajong.photos.preprocess import Preprocess
 from chajong.wording import listed
@@ -36,8 +41,17 @@ T = TypeVar("T")
 
 Runtime = Literal["onnxruntime", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
+Output = Literal["log_probs", "embeddings", "log_totals", "heat"]
 
-FORMAT = 1
+OUTPUTS: tuple[Output, ...] = get_args(Output)
+"""What a graph may give, in order: log-probabilities (n, k, v, c); of one view what the last
+layers get (n, k, d), the logarithm of the sum of exp(logits) (n, k), and the logits of each place
+(n, k, c, h, w), whose means are the logits."""
+
+WHOLE = ("plain", "flip", "small", "large", "large_flip", "blur", "brighter", "darker")
+"""Views of the whole photo and nothing else."""
+
+FORMAT = 2
 """The version of bundles that this version of chajong makes."""
 
 _FACTS, _LABELS, _CATALOGUE, _SUMS = "bundle.json", "labels.json", "catalogue.csv", "SHA256SUMS"
@@ -54,12 +68,16 @@ class Graph:
         aspect: How a photo becomes a square.
         networks: k names: numbers of folds, or `all`.
         files: The graph's file for fp32, and for int8 where there is one.
+        outputs: What it gives, of `OUTPUTS`; bundles of format 1 only answer.
+        seen: The view of all that but the answers.
     """
 
     size_px: int
     aspect: Literal["squash", "letterbox", "crop"]
     networks: tuple[str, ...]
     files: dict[Literal["fp32", "int8"], str]
+    outputs: tuple[Output, ...] = ("log_probs",)
+    seen: str = ""
 
     @property
     def preprocess(self) -> Preprocess:
@@ -132,6 +150,7 @@ class Facts:
         blend: Members, views, weights and calibration; a run is a blend of one.
         graphs: That of each member.
         proofs: The ways to compute that may be used, the most trusted first.
+        added: Classes that were added later, without training.
     """
 
     format: int
@@ -141,6 +160,7 @@ class Facts:
     blend: Blend
     graphs: tuple[Graph, ...]
     proofs: tuple[Proof, ...]
+    added: tuple[Added, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,16 +183,16 @@ class Bundle:
     Attributes:
         folder: Where it lies.
         facts: How it is asked.
-        labels: The classes.
-        catalogue: The car of each class.
-        golden: Photos with known answers.
+        learned: The classes that its networks learned.
+        cars: The car of each of them.
+        golden: Photos with known answers, of these classes.
         fingerprint: Names it by the content of all its files.
     """
 
     folder: Path
     facts: Facts
-    labels: Labels
-    catalogue: Catalogue
+    learned: Labels
+    cars: Catalogue
     golden: Golden
     fingerprint: str
 
@@ -183,8 +203,8 @@ class Bundle:
             BundleError: If members and graphs or classes do not fit, or nothing was proven.
         """
         blend, graphs = self.facts.blend, self.facts.graphs
-        cars = tuple(car.name for car in self.catalogue.cars)
-        if blend.names != self.labels.names or cars != self.labels.names:
+        cars = tuple(car.name for car in self.cars.cars)
+        if blend.names != self.learned.names or cars != self.learned.names:
             raise BundleError(f"{self.folder}: its parts know different classes. {_ADVICE}")
         if len(graphs) != len(blend.members) or not self.facts.proofs:
             raise BundleError(
@@ -192,6 +212,24 @@ class Bundle:
                 f"{len(self.facts.proofs)} proofs: each member needs a graph, and one proof is "
                 f"needed. {_ADVICE}"
             )
+
+    @cached_property
+    def labels(self) -> Labels:
+        """All classes: those that were learned and those that were added."""
+        if not self.facts.added:
+            return self.learned
+        names = (*self.learned.names, *(added.name for added in self.facts.added))
+        return Labels(tuple(sorted(names)), self.learned.equal)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The car of each class."""
+        return self.cars.narrowed(self.labels.names)
+
+    @cached_property
+    def gallery(self) -> Gallery | None:
+        """Photos that were learned, as a network saw them; bundles of format 1 have none."""
+        return Gallery.load(self.folder)
 
     def proof(self, runtime: Runtime, precision: Precision) -> Proof:
         """Look up what is known of a way to compute.
@@ -282,8 +320,8 @@ class Bundle:
             text: The same for people, as Markdown.
         """
         write_json(self.folder / _FACTS, asdict(self.facts))
-        self.labels.save(self.folder / _LABELS)
-        write_text(self.folder / _CATALOGUE, _csv(self.catalogue))
+        self.learned.save(self.folder / _LABELS)
+        write_text(self.folder / _CATALOGUE, _csv(self.cars))
         write_json(self.folder / _GOLDEN, asdict(self.golden))
         write_json(self.folder / _CARD, card)
         write_text(self.folder / "CARD.md", text)

@@ -6,7 +6,8 @@ Shapes: n photos, s side, k networks, v views, c classes.
 import importlib
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from types import ModuleType
@@ -15,12 +16,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chajong.bundle import Precision, Runtime
+from chajong.bundle import Output, Precision, Runtime
 from chajong.environment import num_cores
 from chajong.errors import BundleError
 
-Session = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""From uint8 (n, s, s, 3) to (n, k, v, c); may be called by several threads at once."""
+Floats = NDArray[np.float32]
+Compute = Callable[[NDArray[np.uint8], Sequence[Output]], list[Floats]]
+
+
+@dataclass(frozen=True)
+class Session:
+    """A graph that is ready to compute; several threads may ask it at once.
+
+    Attributes:
+        compute: Computes some of the graph's outputs from uint8 (n, s, s, 3), and no others.
+    """
+
+    compute: Compute
+
+    def __call__(self, photos: NDArray[np.uint8]) -> Floats:
+        """Answer.
+
+        Args:
+            photos: uint8 (n, s, s, 3).
+
+        Returns:
+            (n, k, v, c) log-probabilities.
+        """
+        return self.compute(photos, ("log_probs",))[0]
+
 
 _INPUT = "photos"
 _BLOCKED = threading.Lock()
@@ -92,39 +116,60 @@ def _onnxruntime(graph: Path, precision: Precision, num_callers: int) -> Session
     options.log_severity_level = 3
     session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
-    def answer(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        said: NDArray[np.float32] = session.run(None, {_INPUT: photos})[0]
+    # Otherwise it computes all that a graph can give, asked for or not.
+    only = ort.RunOptions()
+    only.only_execute_path_to_fetches = True
+
+    def compute(photos: NDArray[np.uint8], outputs: Sequence[Output]) -> list[Floats]:
+        said: list[Floats] = session.run(list(outputs), {_INPUT: photos}, only)
         return said
 
-    return answer
+    return Session(compute)
 
 
 def _openvino(graph: Path, precision: Precision, num_callers: int) -> Session:
-    core = _import_openvino().Core()
+    ov = _import_openvino()
+    core = ov.Core()
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "NUM_STREAMS": num_callers,
         "INFERENCE_NUM_THREADS": num_cores(),
     }
-    compiled = core.compile_model(core.read_model(graph), "CPU", settings)
-    requests: SimpleQueue[Any] = SimpleQueue()
-    for _ in range(num_callers):
-        requests.put(compiled.create_infer_request())
+    opening = threading.Lock()
+    opened: dict[tuple[Output, ...], SimpleQueue[Any]] = {}
 
-    def answer(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        request = requests.get()
-        try:
-            request.infer({_INPUT: photos})
-            said: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
-        finally:
-            requests.put(request)
-        return said
+    def open_for(outputs: tuple[Output, ...]) -> SimpleQueue[Any]:
+        # It computes whatever a model has, so there is a model for each choice of outputs.
+        with opening:
+            if outputs in opened:
+                return opened[outputs]
+            model = core.read_model(graph)
+            kept = [model.output(name).node.input_value(0) for name in outputs]
+            compiled = core.compile_model(ov.Model(kept, model.get_parameters()), "CPU", settings)
+            requests: SimpleQueue[Any] = SimpleQueue()
+            for _ in range(num_callers):
+                requests.put(compiled.create_infer_request())
+            # OpenVINO's Python code sets itself up when it is first asked; two threads that do so
+            # at the same moment wait for each other forever.
+            side_px = compiled.input(0).get_partial_shape()[1].get_length()
+            _ask(requests, np.zeros((1, side_px, side_px, 3), np.uint8), 1)
+            opened[outputs] = requests
+            return requests
 
-    # OpenVINO's Python code sets itself up when it is first asked; two threads that do so at the
-    # same moment wait for each other forever.
-    side_px = compiled.input(0).get_partial_shape()[1].get_length()
-    answer(np.zeros((1, side_px, side_px, 3), np.uint8))
-    return answer
+    def compute(photos: NDArray[np.uint8], outputs: Sequence[Output]) -> list[Floats]:
+        return _ask(open_for(tuple(outputs)), photos, len(outputs))
+
+    open_for(("log_probs",))
+    return Session(compute)
+
+
+def _ask(requests: "SimpleQueue[Any]", photos: NDArray[np.uint8], num_outputs: int) -> list[Floats]:
+    request = requests.get()
+    try:
+        request.infer({_INPUT: photos})
+        return [request.get_output_tensor(place).data.copy() for place in range(num_outputs)]
+    finally:
+        requests.put(request)
 
 
 def _import_openvino() -> ModuleType:
