@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from chajong.cli_bundle import export, predict
+from chajong.cli_bundle import add_class, export, predict
 from chajong.cli_oof import blend, expect, suspects
 from chajong.cli_options import CacheOption, CatalogueOption, Data, Layout, LayoutOption
 from chajong.cli_pages import report, review, watch
@@ -191,7 +191,18 @@ def train(
         print(line)
 
 
-for command in (suspects, review, blend, expect, compare, report, watch, export, predict):
+for command in (
+    suspects,
+    review,
+    blend,
+    expect,
+    compare,
+    report,
+    watch,
+    export,
+    predict,
+    add_class,
+):
     app.command()(command)
 
 

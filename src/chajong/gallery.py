@@ -250,6 +250,18 @@ def unit(embeddings: NDArray[np.floating[Any]]) -> Floats:
     return made
 
 
+def public_id(id_: str) -> str:
+    """Name a photo without the folder of a machine.
+
+    Args:
+        id_: Its id, a whole path where it lies outside the folder that was asked for.
+
+    Returns:
+        The id, or the file's name alone.
+    """
+    return Path(id_).name if Path(id_).is_absolute() else id_
+
+
 def save_array(path: Path, values: NDArray[Any]) -> None:
     """Write an array as numpy's own file.
 

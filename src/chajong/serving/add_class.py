@@ -23,7 +23,7 @@ from chajong.bundle import Bundle, put_in_place
 from chajong.environment import package_version
 from chajong.errors import BundleError, DataError
 from chajong.files import make_folder
-from chajong.gallery import Gallery, save_array
+from chajong.gallery import Gallery, public_id, save_array
 from chajong.labels import nfc
 from chajong.photos.decode import Unreadable, decode
 from chajong.photos.duplicates import THUMB_PX, components, near_duplicates
@@ -96,7 +96,7 @@ def add_class(engine: Engine, name: str, photos: str, out: Path, by: str = "") -
         by,
         f"chajong {package_version('chajong')}",
         bundle.fingerprint,
-        examples.ids,
+        tuple(public_id(id_) for id_ in examples.ids),
         f"added/{number}.npy",
         weights,
         cost,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chajong.files import make_folder
-from chajong.gallery import Gallery, unit
+from chajong.gallery import Gallery, public_id, unit
 from chajong.photos.decode import decode
 from chajong.photos.layout import PhotoRef
 from chajong.photos.reading import read_file
@@ -62,7 +62,7 @@ def make_gallery(
     ]
     held = np.array(places, np.intp)
     gallery = Gallery(
-        tuple(_public(ref.id) for ref in refs),
+        tuple(public_id(ref.id) for ref in refs),
         tuple(names[place] for place in good),
         embeddings.astype(np.float16),
         held,
@@ -79,8 +79,8 @@ def make_gallery(
 
 
 def _chosen(run: Run) -> tuple[list[PhotoRef], list[str], NDArray[np.bool_]]:
-    # By chance but always the same; of a class first those that the network did not learn, but
-    # no more than half, because those that it learned are neighbours as well.
+    # By chance but always the same. Photos that the network did not learn tell what is usual, but
+    # are no more than half of a class while there are others, which are what is compared with.
     manifest = run.manifest()
     rows = manifest.trainable()
     ids, paths, names = (rows[name].to_list() for name in ("id", "path", "label"))
@@ -92,10 +92,9 @@ def _chosen(run: Run) -> tuple[list[PhotoRef], list[str], NDArray[np.bool_]]:
     kept: list[int] = []
     for name in sorted(set(names)):
         of_class = order[labels[order] == name]
-        held = of_class[held_out[of_class]]
-        first = held[: most // 2]
-        rest = of_class[~np.isin(of_class, first)]
-        kept += [*first.tolist(), *rest[: most - len(first)].tolist()]
+        held, learned = of_class[held_out[of_class]], of_class[~held_out[of_class]]
+        num_held = min(len(held), max(most // 2, most - len(learned)))
+        kept += [*held[:num_held].tolist(), *learned[: most - num_held].tolist()]
     kept.sort()
     refs = [PhotoRef(ids[row], manifest.path_of(paths[row]), "train") for row in kept]
     return refs, [names[row] for row in kept], held_out[kept]
@@ -129,11 +128,6 @@ def _answers(held_out: Predictions | None) -> dict[str, Floats]:
         log_probs = np.log(held_out.probabilities()).clip(-60).astype(np.float32)
     good = held_out.ok
     return {id_: log_probs[row] for row, id_ in enumerate(held_out.ids) if good[row]}
-
-
-def _public(id_: str) -> str:
-    # Ids of photos outside the data's folder are whole paths.
-    return Path(id_).name if Path(id_).is_absolute() else id_
 
 
 def _write_thumbnails(refs: Sequence[PhotoRef], draft: Path) -> None:
