@@ -231,7 +231,7 @@ def add_all(
 
 def joined(
     bundle: Bundle, looked: Looked, rows: Sequence[int] | None = None
-) -> NDArray[np.float32]:
+) -> Floats:
     """Answer again what the old bundle was asked, with the added class."""
     assert looked.embeddings is not None
     chosen = slice(None) if rows is None else list(rows)
