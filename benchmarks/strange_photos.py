@@ -39,6 +39,7 @@ from chajong.training.train import Options, train
 
 NUM_CROPS = 8
 _BATCH = 8
+_MOST_PX = 1200  # of the longer side, before pieces are cut out
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,10 @@ def crops(folder: Path) -> list[bytes]:
     rng = np.random.default_rng(0)
     made = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        photo = Image.open(path).convert("RGB")
+        photo = Image.open(path)
+        photo.draft("RGB", (_MOST_PX, _MOST_PX))
+        photo.thumbnail((_MOST_PX, _MOST_PX))
+        photo = photo.convert("RGB")
         for _ in range(NUM_CROPS):
             width = min(photo.width, photo.height * 1.5) * rng.uniform(0.5, 1)
             left = rng.uniform(0, photo.width - width)
@@ -229,9 +233,7 @@ def add_all(
     )
 
 
-def joined(
-    bundle: Bundle, looked: Looked, rows: Sequence[int] | None = None
-) -> Floats:
+def joined(bundle: Bundle, looked: Looked, rows: Sequence[int] | None = None) -> Floats:
     """Answer again what the old bundle was asked, with the added class."""
     assert looked.embeddings is not None
     chosen = slice(None) if rows is None else list(rows)

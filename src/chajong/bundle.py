@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 from chajong.added import Added
 from chajong.blend import Blend
@@ -33,23 +33,14 @@ from chajong.catalogue import COLUMNS, Catalogue
 from chajong.errors import BundleError, DataError
 from chajong.files import fingerprint, make_folder, read_json, write_json, write_text, writing
 from chajong.gallery import Gallery
+from chajong.graph import Graph
 from chajong.labels import Labels
-from chajong.photos.preprocess import Preprocess
 from chajong.wording import listed
 
 T = TypeVar("T")
 
 Runtime = Literal["onnxruntime", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
-Output = Literal["log_probs", "embeddings", "log_totals", "heat"]
-
-OUTPUTS: tuple[Output, ...] = get_args(Output)
-"""What a graph may give, in order: log-probabilities (n, k, v, c); of one view what the last
-layers get (n, k, d), the logarithm of the sum of exp(logits) (n, k), and the logits of each place
-(n, k, c, h, w), whose means are the logits."""
-
-WHOLE = ("plain", "flip", "small", "large", "large_flip", "blur", "brighter", "darker")
-"""Views of the whole photo and nothing else."""
 
 FORMAT = 2
 """The version of bundles that this version of chajong makes."""
@@ -57,32 +48,6 @@ FORMAT = 2
 _FACTS, _LABELS, _CATALOGUE, _SUMS = "bundle.json", "labels.json", "catalogue.csv", "SHA256SUMS"
 _GOLDEN, _CARD = "golden/golden.json", "card.json"
 _ADVICE = "Copy the bundle again from where it was made, or export again."
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A run's networks in one graph: from uint8 (n, s, s, 3) to (n, k, v, c) log-probabilities.
-
-    Attributes:
-        size_px: The side s of the squares that it takes.
-        aspect: How a photo becomes a square.
-        networks: k names: numbers of folds, or `all`.
-        files: The graph's file for fp32, and for int8 where there is one.
-        outputs: What it gives, of `OUTPUTS`; bundles of format 1 only answer.
-        seen: The view of all that but the answers.
-    """
-
-    size_px: int
-    aspect: Literal["squash", "letterbox", "crop"]
-    networks: tuple[str, ...]
-    files: dict[Literal["fp32", "int8"], str]
-    outputs: tuple[Output, ...] = ("log_probs",)
-    seen: str = ""
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """The pixel half of the evaluation transform."""
-        return Preprocess(self.size_px, self.aspect)
 
 
 @dataclass(frozen=True)
@@ -215,20 +180,32 @@ class Bundle:
 
     @cached_property
     def labels(self) -> Labels:
-        """All classes: those that were learned and those that were added."""
+        """Give all classes, learned and added.
+
+        Returns:
+            In code-point order, as answers have them.
+        """
         if not self.facts.added:
             return self.learned
-        names = (*self.learned.names, *(added.name for added in self.facts.added))
-        return Labels(tuple(sorted(names)), self.learned.equal)
+        added = (each.name for each in self.facts.added)
+        return Labels(tuple(sorted((*self.learned.names, *added))), self.learned.equal)
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """The car of each class."""
+        """Say which car each class is.
+
+        Returns:
+            A car for each of `labels`.
+        """
         return self.cars.narrowed(self.labels.names)
 
     @cached_property
     def gallery(self) -> Gallery | None:
-        """Photos that were learned, as a network saw them; bundles of format 1 have none."""
+        """Open the photos that were learned, as a network saw them.
+
+        Returns:
+            The gallery; none in bundles of format 1.
+        """
         return Gallery.load(self.folder)
 
     def proof(self, runtime: Runtime, precision: Precision) -> Proof:

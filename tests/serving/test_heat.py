@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chajong.bundle import OUTPUTS, Bundle
+from chajong.bundle import Bundle
+from chajong.graph import OUTPUTS
 from chajong.serving.engine import Engine
 from chajong.serving.heat import has_heat, heat, overlay
 

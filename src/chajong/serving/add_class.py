@@ -75,7 +75,7 @@ def add_class(engine: Engine, name: str, photos: str, out: Path, by: str = "") -
     Raises:
         BundleError: If the bundle has no gallery with held-out photos.
         DataError: If there is such a class already, or there are too few photos.
-    """  # noqa: DOC502 raised by what it calls
+    """  # noqa: DOC503 BundleError raised by `_gallery`
     bundle = engine.bundle
     name = _checked_name(name, bundle)
     gallery = _gallery(bundle)

@@ -10,10 +10,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from chajong.bundle import WHOLE, Bundle, Output, Precision, Proof, Runtime
+from chajong.bundle import Bundle, Precision, Proof, Runtime
 from chajong.environment import num_cores
 from chajong.errors import BundleError
 from chajong.gallery import unit
+from chajong.graph import WHOLE, Output
 from chajong.photos.preprocess import Preprocess
 from chajong.pooling import Floats, Pooling, pool
 from chajong.serving.newcomers import Newcomers

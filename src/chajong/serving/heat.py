@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from chajong.bundle import WHOLE
+from chajong.graph import WHOLE
 from chajong.photos.decode import decode
 from chajong.photos.preprocess import Aspect
 from chajong.pooling import Floats

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chajong.bundle import Output, Precision, Runtime
+from chajong.bundle import Precision, Runtime
 from chajong.environment import num_cores
 from chajong.errors import BundleError
+from chajong.graph import Output
 
 Floats = NDArray[np.float32]
 Compute = Callable[[NDArray[np.uint8], Sequence[Output]], list[Floats]]

@@ -13,21 +13,12 @@ import numpy as np
 import torch
 
 from chajong.blend import Blend, Member
-from chajong.bundle import (
-    FORMAT,
-    Bundle,
-    Facts,
-    Golden,
-    Graph,
-    Precision,
-    Proof,
-    Runtime,
-    put_in_place,
-)
+from chajong.bundle import FORMAT, Bundle, Facts, Golden, Precision, Proof, Runtime, put_in_place
 from chajong.catalogue import known_catalogue
 from chajong.environment import package_version
 from chajong.errors import BundleError, RunError
 from chajong.files import make_folder, read_json
+from chajong.graph import Graph
 from chajong.labels import Labels
 from chajong.photos.drawing.album import draw_few
 from chajong.photos.layout import PhotoRef

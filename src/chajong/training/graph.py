@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from chajong.bundle import OUTPUTS, WHOLE, Output
+from chajong.graph import OUTPUTS, WHOLE, Output
 from chajong.training.augment import normalise, to_float
 from chajong.training.infer import Eye
 from chajong.training.sight import Sight
