@@ -29,7 +29,7 @@ from chajong.gallery import STRANGE_FROM
 from chajong.photos.layout import find_photos
 from chajong.photos.two_sample import auc
 from chajong.pooling import Floats
-from chajong.recipe_file import load_recipe
+from chajong.recipes import load_recipe
 from chajong.score import read_truth
 from chajong.serving.add_class import MIN_PHOTOS, add_class
 from chajong.serving.engine import Engine, Looked
@@ -154,10 +154,10 @@ def crops(folder: Path) -> list[bytes]:
     rng = np.random.default_rng(0)
     made = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        photo = Image.open(path)
-        photo.draft("RGB", (_MOST_PX, _MOST_PX))
-        photo.thumbnail((_MOST_PX, _MOST_PX))
-        photo = photo.convert("RGB")
+        opened = Image.open(path)
+        opened.draft("RGB", (_MOST_PX, _MOST_PX))
+        opened.thumbnail((_MOST_PX, _MOST_PX))
+        photo = opened.convert("RGB")
         for _ in range(NUM_CROPS):
             width = min(photo.width, photo.height * 1.5) * rng.uniform(0.5, 1)
             left = rng.uniform(0, photo.width - width)

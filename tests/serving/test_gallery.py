@@ -7,13 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from chajong.bundle import Bundle
 from chajong.errors import BundleError
 from chajong.gallery import Gallery, unit
+from chajong.predictions import Predictions
+from chajong.run import Run
 from chajong.serving.engine import Engine, Looked
-from chajong.training.gallery import MOST_PER_CLASS
+from chajong.serving.prune import pruned
+from chajong.training.gallery import MOST_PER_CLASS, make_gallery
+from chajong.training.predict import open_eye
 from tests.serving.test_bundle import reseal
 
 
@@ -144,7 +149,7 @@ def test_a_pickle_in_place_of_numbers_is_refused(bundle: Bundle) -> None:
 
 def test_unit_leaves_zeros() -> None:
     made = unit(np.array([[3.0, 4.0], [0.0, 0.0]]))
-    np.testing.assert_allclose(made, [[0.6, 0.8], [0, 0]], atol=1e-7)
+    assert made.tolist() == [pytest.approx([0.6, 0.8]), [0, 0]]
 
 
 def test_what_is_saved_is_what_is_loaded(exported: Bundle, tmp_path: Path) -> None:
@@ -159,3 +164,29 @@ def test_what_is_saved_is_what_is_loaded(exported: Bundle, tmp_path: Path) -> No
     )
     np.testing.assert_array_equal(again.embeddings, gallery.embeddings)
     np.testing.assert_array_equal(again.usual, gallery.usual)
+
+
+def test_small_pictures_are_there_where_they_were_asked_for(
+    run: Run, exported: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    eye = open_eye(run, "0", torch.device("cpu"))
+    held_out = Predictions.load(run.predictions_path)
+    make_gallery(run, eye, "plain", held_out, tmp_path, thumbnails=True)
+    gallery = Gallery.load(tmp_path)
+    assert gallery is not None
+    assert gallery.photos == gallery_of(exported).photos
+    data = gallery.thumbnail(11)
+    assert data is not None
+    small = np.array(Image.open(BytesIO(data)), float)
+    whole = np.array(Image.open(photos / gallery.photos[11]), float)
+    np.testing.assert_allclose(small.mean(axis=(0, 1)), whole.mean(axis=(0, 1)), atol=3)
+
+
+def test_what_is_not_asked_for_is_not_computed(exported: Bundle) -> None:
+    model = (exported.folder / "members" / "0.onnx").read_bytes()
+    assert model.count(b"ReduceLogSumExp") > 0
+    assert model.count(b"LogSoftmax") > 0
+    assert b"ReduceLogSumExp" not in pruned(model, ("log_probs",))
+    assert b"LogSoftmax" not in pruned(model, ("heat",))
+    with pytest.raises(ValueError, match="no protocol buffer"):
+        pruned(b"not a graph", ("heat",))

@@ -296,8 +296,9 @@ def _regress(table: Table) -> NDArray[np.float64]:
         prob = 1 / (1 + np.exp(-(x @ weights).clip(-50, 50)))
         slope = x.T @ (prob - y) + ridge @ weights
         curve = (x * (prob * (1 - prob))[:, None]).T @ x + ridge
-        weights -= np.linalg.solve(curve, slope)
-    return weights
+        weights = weights - np.linalg.solve(curve, slope)
+    made: NDArray[np.float64] = weights
+    return made
 
 
 def _made_cheap(weights: NDArray[np.float64], tables: Sequence[Table]) -> NDArray[np.float64]:

@@ -242,7 +242,11 @@ def open_unchecked(bundle: Bundle, proof: Proof, num_callers: int) -> Engine:
     """
     sessions = [
         open_session(
-            bundle.graph_file(graph, proof.precision), proof.runtime, proof.precision, num_callers
+            bundle.graph_file(graph, proof.precision),
+            proof.runtime,
+            proof.precision,
+            num_callers,
+            graph.outputs,
         )
         for graph in bundle.facts.graphs
     ]
