@@ -163,7 +163,7 @@ def test_photos_that_show_the_same_and_broken_ones_do_not_count(
     (folder / "torn.jpg").write_bytes((folder / "1.jpg").read_bytes()[:100])
     with pytest.raises(DataError, match="has 4 usable photos among the 6"):
         add_class(engine, "drawn", str(folder), tmp_path / "more")
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "small.jpg: the same picture as 0.jpg" in said
     assert "torn.jpg: unreadable: " in said
     assert not (tmp_path / "more").exists()

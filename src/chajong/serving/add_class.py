@@ -29,6 +29,7 @@ from chajong.photos.decode import Unreadable, decode
 from chajong.photos.duplicates import THUMB_PX, components, near_duplicates
 from chajong.photos.sources import open_source
 from chajong.pooling import Floats
+from chajong.progress import say
 from chajong.run import now
 from chajong.serving.card import card_text
 from chajong.serving.engine import Engine, Squares
@@ -82,7 +83,7 @@ def add_class(engine: Engine, name: str, photos: str, out: Path, by: str = "") -
     examples = read_examples(engine, photos)
     for id_, status in examples.statuses.items():
         if status != "ok":
-            print(f"{id_}: {status}")
+            say(f"{id_}: {status}")
     if len(examples.ids) < MIN_PHOTOS:
         raise DataError(
             f"{name} has {len(examples.ids)} usable photos among the {len(examples.statuses)} in "
