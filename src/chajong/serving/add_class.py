@@ -291,13 +291,21 @@ def _regress(table: Table) -> NDArray[np.float64]:
     figures = (table.like_new, table.like_old, table.sure)
     x = np.stack([*(each.ravel() for each in figures), np.ones(table.is_new.size)], axis=1)
     x, y = x.astype(np.float64), table.is_new.ravel()
-    ridge = _RIDGE * np.diag([1.0, 1.0, 1.0, 0.0])
     weights = np.array([0.0, 0.0, 0.0, np.log(max(y.mean(), 1e-6))])
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        odds = x @ weights
+        return float((np.logaddexp(0, odds) - y * odds).sum() + _RIDGE * (weights**2).sum() / 2)
+
     for _ in range(_NUM_STEPS):
         prob = 1 / (1 + np.exp(-(x @ weights).clip(-50, 50)))
-        slope = x.T @ (prob - y) + ridge @ weights
-        curve = (x * (prob * (1 - prob))[:, None]).T @ x + ridge
-        weights = weights - np.linalg.solve(curve, slope)
+        slope = x.T @ (prob - y) + _RIDGE * weights
+        curve = (x * (prob * (1 - prob))[:, None]).T @ x + _RIDGE * np.eye(x.shape[1])
+        step = np.linalg.solve(curve, slope)
+        # A whole step may go too far where nearly all is told apart.
+        while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-6:
+            step = step / 2
+        weights = weights - step
     made: NDArray[np.float64] = weights
     return made
 

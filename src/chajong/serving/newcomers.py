@@ -10,6 +10,7 @@ Shapes: n photos, l learned classes, a added classes, c both, d features.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,17 +19,26 @@ from chajong.bundle import Bundle
 from chajong.gallery import Gallery, load_array, unit
 from chajong.pooling import Floats, log_total
 
+# Of the mean scatter, added in every direction: there are fewer photos than directions.
+_SHRINK = 1.0
+
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """Where photos and classes are compared: what all cars have in common is taken off.
+    """Where photos and classes are compared.
+
+    What all cars have in common is taken off, and directions in which photos of one class differ
+    from each other count less. Held-out photos have no part in it, so that they are as new to it as
+    photos to come.
 
     Attributes:
-        centre: (d,) the mean of the gallery.
+        centre: (d,) the mean of the learned photos.
+        whitening: (d, d) makes the scatter within classes alike in all directions.
         learned: (l, d) the mean of each learned class, of length 1.
     """
 
     centre: Floats
+    whitening: Floats
     learned: Floats
 
     @classmethod
@@ -42,15 +52,21 @@ class Space:
         Returns:
             Its space.
         """
-        embeddings = gallery.embeddings.astype(np.float32)
-        centre = embeddings.mean(axis=0)
         places = {name: place for place, name in enumerate(names)}
         classes = np.array([places[name] for name in gallery.names], np.intp)
-        sums = np.zeros((len(names), embeddings.shape[1]), np.float32)
-        np.add.at(sums, classes, unit(embeddings - centre))
-        return cls(centre, unit(sums))
+        classes = np.delete(classes, gallery.held_out)
+        seen = np.delete(gallery.embeddings, gallery.held_out, axis=0).astype(np.float32)
+        centre = seen.mean(axis=0)
+        seen = seen - centre
+        apart = seen - _means(seen, classes, len(names))[classes]
+        scatter = apart.T @ apart / len(apart)
+        scatter += _SHRINK * np.trace(scatter) / len(scatter) * np.eye(len(scatter))
+        scatter += 1e-12 * np.eye(len(scatter))  # where photos of a class are all alike
+        root = np.linalg.cholesky(scatter)
+        whitening = np.linalg.solve(root, np.eye(len(root))).T.astype(np.float32)
+        return cls(centre, whitening, unit(_means(unit(seen @ whitening), classes, len(names))))
 
-    def put(self, embeddings: NDArray[np.floating]) -> Floats:
+    def put(self, embeddings: NDArray[np.floating[Any]]) -> Floats:
         """Bring embeddings into the space.
 
         Args:
@@ -59,9 +75,9 @@ class Space:
         Returns:
             (n, d) of length 1.
         """
-        return unit(embeddings.astype(np.float32) - self.centre)
+        return unit((embeddings.astype(np.float32) - self.centre) @ self.whitening)
 
-    def middle(self, embeddings: NDArray[np.floating]) -> Floats:
+    def middle(self, embeddings: NDArray[np.floating[Any]]) -> Floats:
         """Give the mean of a class.
 
         Args:
@@ -155,3 +171,11 @@ def logit(like_new: Floats, like_old: Floats, sure: Floats, weights: Floats) -> 
     total = sum(weights[:, place] * figure for place, figure in enumerate(figures))
     made: Floats = (total + weights[:, 3]).astype(np.float32)
     return made
+
+
+def _means(values: Floats, classes: NDArray[np.intp], num_classes: int) -> Floats:
+    # (l, d): the mean of each class, zeros where there is nothing of it.
+    sums = np.zeros((num_classes, values.shape[1]), np.float32)
+    np.add.at(sums, classes, values)
+    counts = np.bincount(classes, minlength=num_classes)
+    return sums / np.maximum(counts, 1)[:, None].astype(np.float32)
