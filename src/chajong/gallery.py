@@ -147,7 +147,10 @@ class Gallery:
         """
         figures = self._figures(embeddings, log_totals)
         parts = zip(figures, self.scales, _WEIGHTS, strict=True)
-        return np.sum([w * (figure - mean) / width for figure, (mean, width), w in parts], axis=0)
+        scores = np.zeros(len(embeddings))
+        for figure, (mean, width), weight in parts:
+            scores += weight * (figure - mean) / width
+        return scores
 
     def calibrated(self, embeddings: Floats, log_totals: Floats) -> "Gallery":
         """Learn what is usual.

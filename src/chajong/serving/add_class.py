@@ -291,7 +291,7 @@ def _regress(table: Table) -> NDArray[np.float64]:
     figures = (table.like_new, table.like_old, table.sure)
     x = np.stack([*(each.ravel() for each in figures), np.ones(table.is_new.size)], axis=1)
     x, y = x.astype(np.float64), table.is_new.ravel()
-    weights = np.array([0.0, 0.0, 0.0, np.log(max(y.mean(), 1e-6))])
+    weights: NDArray[np.float64] = np.array([0.0, 0.0, 0.0, np.log(max(y.mean(), 1e-6))])
 
     def loss(weights: NDArray[np.float64]) -> float:
         odds = x @ weights
@@ -301,19 +301,19 @@ def _regress(table: Table) -> NDArray[np.float64]:
         prob = 1 / (1 + np.exp(-(x @ weights).clip(-50, 50)))
         slope = x.T @ (prob - y) + _RIDGE * weights
         curve = (x * (prob * (1 - prob))[:, None]).T @ x + _RIDGE * np.eye(x.shape[1])
-        step = np.linalg.solve(curve, slope)
+        step: NDArray[np.float64] = np.linalg.solve(curve, slope)
         # A whole step may go too far where nearly all is told apart.
         while loss(weights - step) > loss(weights) and np.abs(step).max() > 1e-6:
             step = step / 2
         weights = weights - step
-    made: NDArray[np.float64] = weights
-    return made
+    return weights
 
 
 def _made_cheap(weights: NDArray[np.float64], tables: Sequence[Table]) -> NDArray[np.float64]:
     # Shifted down as far as it takes to cost little, by halving.
     def shifted(by: float) -> NDArray[np.float64]:
-        return weights - np.array([0.0, 0.0, 0.0, by])
+        made: NDArray[np.float64] = weights - np.array([0.0, 0.0, 0.0, by])
+        return made
 
     def is_cheap(by: float) -> bool:
         return all(table.cost(shifted(by)) <= _MOST_COST for table in tables)

@@ -180,4 +180,5 @@ def _means(values: Floats, classes: NDArray[np.intp], num_classes: int) -> Float
     sums = np.zeros((num_classes, values.shape[1]), np.float32)
     np.add.at(sums, classes, values)
     counts = np.bincount(classes, minlength=num_classes)
-    return sums / np.maximum(counts, 1)[:, None].astype(np.float32)
+    made: Floats = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
+    return made

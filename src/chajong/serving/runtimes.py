@@ -37,8 +37,8 @@ class Session:
     def __init__(self, open_for: Opener, outputs: Sequence[Output]) -> None:
         self._open_for, self._opening = open_for, threading.Lock()
         # The others cost next to nothing where there are answers.
-        self._usual = tuple(output for output in outputs if output != "heat")
-        self._opened = {self._usual: open_for(self._usual)}
+        self._usual: tuple[Output, ...] = tuple(each for each in outputs if each != "heat")
+        self._opened: dict[tuple[Output, ...], Compute] = {self._usual: open_for(self._usual)}
 
     def __call__(self, photos: NDArray[np.uint8]) -> Floats:
         """Answer.
