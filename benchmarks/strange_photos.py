@@ -1,10 +1,10 @@
 """How well a bundle knows what it does not know, and how well it learns a car from five photos.
 
-    python -m benchmarks.strange_photos DATA --weights FILE --work FOLDER [--labels FILE]
+    python -m benchmarks.strange_photos DATA --weights FILE --work FOLDER --labels FILE
         [--others FOLDER] [--epochs 16] [--folds 4] [--trained 1] [--held-out 20] [--seed 0]
 
 So many classes of DATA are held out; `cars-fast` is trained on the others and exported. Asked are
-test photos of the learned classes (with `--labels`, a CSV of ID and label of DATA's test photos),
+test photos of the learned classes (`--labels` is a CSV of ID and label of DATA's test photos),
 all photos of the held-out classes, close-ups cut out of test photos, and crops of the photos in
 OTHERS. OTHERS is any folder of photos of other things; the results name the one that was used.
 Printed are the areas under the ROC curve of strangeness, the share of each kind that is called
@@ -57,7 +57,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, help="a CSV of ID and label of the test photos")
+    parser.add_argument(
+        "--labels", type=Path, required=True, help="a CSV of ID and label of the test photos"
+    )
     parser.add_argument("--others", type=Path, help="photos of other things")
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--folds", type=int, default=4)
@@ -89,9 +91,9 @@ def main() -> None:
     add_all(engine, given.work, new, unknown, known, usual)
 
 
-def all_photos(data: Path, labels: Path | None) -> list[Photo]:
+def all_photos(data: Path, labels: Path) -> list[Photo]:
     """List the photos whose class is known."""
-    truth = read_truth(labels) if labels is not None else {}
+    truth = read_truth(labels)
     found = []
     for photo in find_photos(data).photos:
         label = photo.label if photo.part == "train" else truth.get(photo.id)

@@ -174,9 +174,10 @@ class Gallery:
         # al. 2020, arXiv 2010.03759).
         far = np.empty(len(embeddings))
         learned = self._learned
+        num = min(_NUM_NEAREST, len(learned))
         for start in range(0, len(embeddings), _BLOCK):
             agree = embeddings[start : start + _BLOCK] @ learned.T
-            nearest = np.partition(agree, -_NUM_NEAREST, axis=1)[:, -_NUM_NEAREST:]
+            nearest = np.partition(agree, -num, axis=1)[:, -num:]
             far[start : start + _BLOCK] = -nearest.mean(axis=1)
         return far, -log_totals.astype(np.float64)
 
