@@ -52,8 +52,9 @@ def make_bundle(weights: str, size_px: int, photos: Path, out: Path) -> None:
     import torch
 
     from chajong.blending.blend import Blend, Member
-    from chajong.bundle import FORMAT, Facts, Golden, Graph
+    from chajong.bundle import FORMAT, Facts, Golden
     from chajong.catalogue import known_catalogue
+    from chajong.graph import Graph
     from chajong.labels import Labels
     from chajong.photos.preprocess import Preprocess
     from chajong.recipe import Model

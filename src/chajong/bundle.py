@@ -6,6 +6,8 @@
     members/            a graph (ONNX) for each run and number format, all its networks in it
     risks.parquet       how sure and how right held-out answers were; not where there are none
     golden/             photos drawn by the project, and golden.json with what must come out
+    gallery/            photos that were learned as a network saw them (gallery.py); not in format 1
+    added/              embeddings of the photos of each class that was added later
     card.json, CARD.md  what is known of its answers
     SHA256SUMS          checksums of all files, as `sha256sum --check` takes them
 
@@ -21,16 +23,19 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from chajong.added import Added
 from chajong.blending.blend import Blend
 from chajong.catalogue import COLUMNS, Catalogue
 from chajong.errors import BundleError, DataError
 from chajong.files import fingerprint, make_folder, read_json, write_json, write_text, writing
+from chajong.gallery import Gallery
+from chajong.graph import Graph
 from chajong.labels import Labels
-from chajong.photos.preprocess import Preprocess
 from chajong.risk import Risks
 from chajong.wording import listed
 
@@ -39,7 +44,7 @@ T = TypeVar("T")
 Runtime = Literal["onnxruntime", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
 
-FORMAT = 1
+FORMAT = 2
 """The version of bundles that this version of chajong makes."""
 
 _FACTS, _LABELS, _CATALOGUE, _SUMS = "bundle.json", "labels.json", "catalogue.csv", "SHA256SUMS"
@@ -48,28 +53,6 @@ RISKS = "risks.parquet"
 """What holds `Bundle.risks`; `Facts.risks` names it."""
 
 _ADVICE = "Copy the bundle again from where it was made, or export again."
-
-
-@dataclass(frozen=True)
-class Graph:
-    """A run's networks in one graph: from uint8 (n, s, s, 3) to (n, k, v, c) log-probabilities.
-
-    Attributes:
-        size_px: The side s of the squares that it takes.
-        aspect: How a photo becomes a square.
-        networks: k names: numbers of folds, or `all`.
-        files: The graph's file for fp32, and for int8 where there is one.
-    """
-
-    size_px: int
-    aspect: Literal["squash", "letterbox", "crop"]
-    networks: tuple[str, ...]
-    files: dict[Literal["fp32", "int8"], str]
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """The pixel half of the evaluation transform."""
-        return Preprocess(self.size_px, self.aspect)
 
 
 @dataclass(frozen=True)
@@ -138,6 +121,7 @@ class Facts:
         graphs: That of each member.
         proofs: The ways to compute that may be used, the most trusted first.
         risks: The file that tells how deep answers may go; none where nothing is known.
+        added: Classes that were added later, without training.
     """
 
     format: int
@@ -148,6 +132,7 @@ class Facts:
     graphs: tuple[Graph, ...]
     proofs: tuple[Proof, ...]
     risks: str | None = None
+    added: tuple[Added, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,9 +155,9 @@ class Bundle:
     Attributes:
         folder: Where it lies.
         facts: How it is asked.
-        labels: The classes.
-        catalogue: The car of each class.
-        golden: Photos with known answers.
+        learned: The classes that its networks learned.
+        cars: The car of each of them.
+        golden: Photos with known answers, of these classes.
         fingerprint: Names it by the content of all its files.
         risks: How sure and how right held-out answers were at each level; none where all photos
             were learned.
@@ -180,8 +165,8 @@ class Bundle:
 
     folder: Path
     facts: Facts
-    labels: Labels
-    catalogue: Catalogue
+    learned: Labels
+    cars: Catalogue
     golden: Golden
     fingerprint: str
     risks: Risks | None = None
@@ -193,8 +178,8 @@ class Bundle:
             BundleError: If members and graphs or classes do not fit, or nothing was proven.
         """
         blend, graphs = self.facts.blend, self.facts.graphs
-        cars = tuple(car.name for car in self.catalogue.cars)
-        if blend.names != self.labels.names or cars != self.labels.names:
+        cars = tuple(car.name for car in self.cars.cars)
+        if blend.names != self.learned.names or cars != self.learned.names:
             raise BundleError(f"{self.folder}: its parts know different classes. {_ADVICE}")
         if len(graphs) != len(blend.members) or not self.facts.proofs:
             raise BundleError(
@@ -202,6 +187,41 @@ class Bundle:
                 f"{len(self.facts.proofs)} proofs: each member needs a graph, and one proof is "
                 f"needed. {_ADVICE}"
             )
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Give all classes, learned and added.
+
+        Returns:
+            In code-point order, as answers have them.
+        """
+        if not self.facts.added:
+            return self.learned
+        added = (each.name for each in self.facts.added)
+        return Labels(tuple(sorted((*self.learned.names, *added))), self.learned.equal)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Say which car each class is.
+
+        Returns:
+            A car for each of `labels`.
+        """
+        return self.cars.narrowed(self.labels.names)
+
+    @cached_property
+    def gallery(self) -> Gallery | None:
+        """Open the photos that were learned, as a network saw them.
+
+        Returns:
+            The gallery; none in bundles of format 1.
+        """
+        return Gallery.load(self.folder)
+
+    @property
+    def tells_strangeness(self) -> bool:
+        """Whether it can tell how unlike all that was learned a photo is."""
+        return self.gallery is not None and len(self.gallery.usual) > 0
 
     def proof(self, runtime: Runtime, precision: Precision) -> Proof:
         """Look up what is known of a way to compute.
@@ -294,10 +314,10 @@ class Bundle:
             text: The same for people, as Markdown.
         """
         write_json(self.folder / _FACTS, asdict(self.facts))
-        self.labels.save(self.folder / _LABELS)
-        write_text(self.folder / _CATALOGUE, _csv(self.catalogue))
         if self.risks is not None and self.facts.risks is not None:
             self.risks.save(self.folder / self.facts.risks)
+        self.learned.save(self.folder / _LABELS)
+        write_text(self.folder / _CATALOGUE, _csv(self.cars))
         write_json(self.folder / _GOLDEN, asdict(self.golden))
         write_json(self.folder / _CARD, card)
         write_text(self.folder / "CARD.md", text)

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from chajong.cli_bundle import export, predict
+from chajong.cli_bundle import add_class, export, predict
 from chajong.cli_oof import blend, expect, suspects
 from chajong.cli_options import CacheOption, CatalogueOption, Data, Layout, LayoutOption
 from chajong.cli_pages import report, review, watch
@@ -183,7 +183,10 @@ def train(
         print(line)
 
 
-for command in (suspects, review, blend, expect, compare, report, watch, export, predict, serve):
+for command in (
+    *(suspects, review, blend, expect, compare, report, watch),
+    *(export, predict, add_class, serve),
+):
     app.command()(command)
 
 

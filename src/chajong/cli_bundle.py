@@ -20,15 +20,62 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="Make 8-bit graphs too: faster, less exact.")
     ] = False,
+    thumbnails: Annotated[
+        bool,
+        typer.Option(
+            "--thumbnails", help="Put small pictures of training photos in, to show the nearest."
+        ),
+    ] = False,
 ) -> None:
     """Export to a folder that answers without torch, once it is proven to answer alike."""
     from chajong.training.export import export as make_bundle
 
     folder = out or source.resolve().with_name(f"{source.resolve().name}.bundle")
-    bundle = make_bundle(source, folder, photos, labels, int8=int8)
+    bundle = make_bundle(source, folder, photos, labels, int8=int8, thumbnails=thumbnails)
     for proof in bundle.facts.proofs:
         print(proof.line())
     print(f"{folder}; next: chajong predict {folder} PHOTOS")
+
+
+def add_class(
+    bundle: Annotated[Path, typer.Argument(help="The folder of a bundle; it is left as it is.")],
+    name: Annotated[str, typer.Argument(help="The new class.")],
+    photos: Annotated[
+        str | None, typer.Argument(help="At least five photos of it: a folder, a table, a zip.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The new bundle's folder; BUNDLE-more or BUNDLE-less if not given."),
+    ] = None,
+    by: Annotated[str, typer.Option(help="Who adds it, for the record.")] = "",
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take the class out again; it needs no photos.")
+    ] = False,
+) -> None:
+    """Add a class to a bundle from a few photos, without training, or take it out again."""
+    from chajong.bundle import Bundle
+    from chajong.errors import DataError
+    from chajong.serving.add_class import add_class as make_bundle
+    from chajong.serving.add_class import remove_class
+    from chajong.serving.engine import Engine
+
+    if undo == (photos is not None):
+        raise DataError("Give photos of the new class, or --undo to take it out; not both.")
+    old = Bundle.load(bundle)
+    folder = out or bundle.resolve().with_name(
+        f"{bundle.resolve().name}-{'less' if undo else 'more'}"
+    )
+    if photos is None:
+        made = remove_class(old, name, folder)
+        print(f"{folder}: {len(made.labels.names):,} classes; {name} is taken out")
+        return
+    made = make_bundle(Engine.open(old), name, photos, folder, by)
+    added = made.facts.added[-1]
+    print(
+        f"{folder}: {len(made.labels.names):,} classes; {added.name} from {len(added.photos)} "
+        f"photos costs the others {added.old_log_loss_gap:.4f} nats a photo\n"
+        f"to take it out: chajong add-class {folder} {added.name} --undo"
+    )
 
 
 def predict(

@@ -72,8 +72,8 @@ def test_the_checksums_are_those_of_sha256sum(bundle: Bundle) -> None:
 def test_a_newer_bundle_is_refused_before_anything_else(bundle: Bundle) -> None:
     path = bundle.folder / "bundle.json"
     facts = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps({"format": 2, "unheard": "of"}), encoding="utf-8")
-    with pytest.raises(BundleError, match=r"newer version \(format 2; this one reads up to 1\)"):
+    path.write_text(json.dumps({"format": 3, "unheard": "of"}), encoding="utf-8")
+    with pytest.raises(BundleError, match=r"newer version \(format 3; this one reads up to 2\)"):
         Bundle.load(bundle.folder)
     del facts["blend"]
     path.write_text(json.dumps(facts), encoding="utf-8")

@@ -13,6 +13,7 @@ from torch import nn
 from chajong.blending.blend import Blend, Member
 from chajong.bundle import Bundle, Proof
 from chajong.errors import BundleError, RunError
+from chajong.graph import OUTPUTS, Output
 from chajong.pooling import Vector
 from chajong.run import Run
 from chajong.serving.engine import Engine
@@ -118,6 +119,12 @@ def test_the_card_tells_scores_risk_and_look_alikes(exported: Bundle, run: Run) 
     assert card["base_weights"][0]["licence"] == run.record.licence
 
 
+def copied(graph: Path, path: Path) -> tuple[tuple[Output, ...], str]:
+    """Put a graph in place of one that would be written."""
+    shutil.copy(graph, path)
+    return OUTPUTS, "plain"
+
+
 def test_networks_that_answer_otherwise_are_not_exported(
     run: Run, exported: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +133,7 @@ def test_networks_that_answer_otherwise_are_not_exported(
     weights = changed.model_folder("0") / "weights.raw.safetensors"
     shutil.copy(changed.model_folder("1") / weights.name, weights)
     graph = exported.folder / "members" / "0.onnx"
-    monkeypatch.setattr(module, "write_graph", lambda *words: shutil.copy(graph, words[-1]))
+    monkeypatch.setattr(module, "write_graph", lambda *words: copied(graph, words[-1]))
     with pytest.raises(BundleError, match=r"a probability differs by 0\.\d+, at most 0\.001 may"):
         export(changed.folder, tmp_path / "bundle")
     assert [path.name for path in tmp_path.iterdir()] == ["changed"]
@@ -157,7 +164,7 @@ def test_too_few_photos_prove_nothing(
     run: Run, exported: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = exported.folder / "members" / "0.onnx"
-    monkeypatch.setattr(module, "write_graph", lambda *words: shutil.copy(graph, words[-1]))
+    monkeypatch.setattr(module, "write_graph", lambda *words: copied(graph, words[-1]))
     with pytest.raises(BundleError, match="only 170 can be read"):
         export(run.folder, tmp_path / "bundle", photos / "green")
     assert list(tmp_path.iterdir()) == []

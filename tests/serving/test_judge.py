@@ -10,9 +10,10 @@ from chajong.bundle import Bundle
 from chajong.catalogue import known_catalogue
 from chajong.depths import DEEPEST_FIRST
 from chajong.errors import BundleError, DataError, PredictionsError
+from chajong.gallery import STRANGE_FROM
 from chajong.labels import Labels
 from chajong.risk import Risks
-from chajong.serving.judge import MOST_STRANGE, Judge, verdicts
+from chajong.serving.judge import Judge, verdicts
 from chajong.serving.verdict import Verdict
 from tests.test_risk import CARS, LABELS
 
@@ -99,10 +100,10 @@ def test_what_the_catalogue_does_not_know_is_not_said() -> None:
 
 def test_strange_photos_get_no_answer() -> None:
     rows = np.log(np.array([A1, A1]))
-    strangeness = np.array([MOST_STRANGE, MOST_STRANGE + 0.001])
+    strangeness = np.array([STRANGE_FROM - 0.001, STRANGE_FROM])
     for risks in (record("exact"), None):
         one, other = Judge.fitted(LABELS, CARS, risks).verdicts(rows, strangeness)
-        assert (one.level, one.reason, one.strangeness) == ("exact", "sure", MOST_STRANGE)
+        assert (one.level, one.reason, one.strangeness) == ("exact", "sure", STRANGE_FROM - 0.001)
         assert (other.level, other.reason, other.abstained) == ("none", "strange", True)
         assert other.make is None
 

@@ -32,6 +32,7 @@ VERDICT_COLUMNS = pl.Schema(
         "abstained": pl.Boolean,
         "score": pl.Float64,
         "reason": pl.String,
+        "strangeness": pl.Float64,
         "make": pl.String,
         "make_ko": pl.String,
         "model": pl.String,

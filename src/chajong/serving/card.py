@@ -75,6 +75,21 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
     yield f"# {card['source']}"
     yield ""
     yield f"{card['num_classes']:,} classes. Exported {card['created']} by {card['made_by']}."
+    yield from _table(
+        "Classes added without training",
+        ("class", "photos", "added", "by", "cost to the others, nats", "expected to be found"),
+        [
+            (
+                row["name"],
+                str(len(row["photos"])),
+                row["added"],
+                row["by"],
+                f"{row['old_log_loss_gap']:.4f}",
+                f"{row['expected_recall']:.0%}",
+            )
+            for row in card.get("added", [])
+        ],
+    )
     yield from ("", "## First weights", "")
     for one in card["base_weights"]:
         yield f"- {one['backbone']}: {one['weights']}. Licence: {one['licence']}"

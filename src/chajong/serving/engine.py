@@ -1,10 +1,11 @@
 """The engine: from a photo's bytes to log-probabilities, by a bundle, without torch.
 
-Shapes: n photos, k networks, v views, c classes.
+Shapes: n photos, k networks, v views, c classes, l learned classes, d features.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,11 @@ from numpy.typing import NDArray
 from chajong.bundle import Bundle, Precision, Proof, Runtime
 from chajong.environment import num_cores
 from chajong.errors import BundleError
+from chajong.gallery import unit
+from chajong.graph import WHOLE, Output
 from chajong.photos.preprocess import Preprocess
 from chajong.pooling import Floats, Pooling, pool
+from chajong.serving.newcomers import Newcomers
 from chajong.serving.runtimes import Session, open_session
 
 Squares = tuple[NDArray[np.uint8], ...]
@@ -21,6 +25,26 @@ Squares = tuple[NDArray[np.uint8], ...]
 
 # How far golden answers may be off: other processors round otherwise, and coarse formats more so.
 _GOLDEN_GAP = {"fp32": 1e-3, "bf16": 0.05, "int8": 0.05}
+
+
+_SEEN: tuple[Output, ...] = ("log_probs", "embeddings", "log_totals")
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What is answered of n photos, and what was seen in them.
+
+    Attributes:
+        log_probs: (n, c) normalised.
+        embeddings: (n, d) of length 1, to be compared with those of the bundle's gallery; none
+            where it has no gallery.
+        strangeness: (n,) how unlike all that was learned: the share of held-out photos of known
+            cars that are less strange, in [0, 1]; none where the bundle cannot tell.
+    """
+
+    log_probs: Floats
+    embeddings: Floats | None
+    strangeness: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +120,48 @@ class Engine:
         Returns:
             (n, c) log-probabilities, normalised.
         """
+        if self.bundle.facts.added:
+            return self.look(squares).log_probs
         return self.join(self.ask(squares))
+
+    def look(self, squares: Sequence[Squares]) -> Looked:
+        """Answer, and tell what was seen.
+
+        Args:
+            squares: What `prepare` made of n photos, at least one.
+
+        Returns:
+            The answers, embeddings and strangeness.
+        """
+        gallery = self.bundle.gallery
+        if gallery is None:
+            return Looked(self.join(self.ask(squares)), None, None)
+        pixels = self._stacked(squares)
+        first, seen, totals = self._compute(0, pixels, _SEEN)
+        rest = [self._compute(place, pixels)[0] for place in range(1, len(self.sessions))]
+        log_probs = self.join([first, *rest])
+        embeddings = unit(seen[:, 0])
+        strangeness = gallery.strangeness(embeddings, totals[:, 0])
+        if self._newcomers is not None:
+            log_probs, strangeness = self._newcomers.join(log_probs, embeddings, strangeness)
+        return Looked(log_probs, embeddings, strangeness)
+
+    def heat(self, squares: Squares) -> Floats | None:
+        """Ask what each place of a photo says.
+
+        Args:
+            squares: What `prepare` made of the photo.
+
+        Returns:
+            (l, h, w) logits of the first member, the mean of its networks; none where they do not
+            end in a mean over places, or no view is one of the whole photo.
+        """
+        graph = self.bundle.facts.graphs[0]
+        if "heat" not in graph.outputs or graph.seen not in WHOLE:
+            return None
+        (heat,) = self._compute(0, self._stacked([squares]), ("heat",))
+        mean: Floats = heat[0].mean(axis=0)
+        return mean[:, :, ::-1] if "flip" in graph.seen else mean
 
     def ask(self, squares: Sequence[Squares]) -> list[Floats]:
         """Ask every network through every view.
@@ -107,15 +172,8 @@ class Engine:
         Returns:
             For each member (n, k, v, c) log-probabilities.
         """
-        stacked = {
-            way: np.stack([each[place] for each in squares])
-            for place, way in enumerate(self._preprocesses)
-        }
-        graphs = self.bundle.facts.graphs
-        return [
-            session(stacked[graph.preprocess])
-            for session, graph in zip(self.sessions, graphs, strict=True)
-        ]
+        pixels = self._stacked(squares)
+        return [self._compute(place, pixels)[0] for place in range(len(self.sessions))]
 
     def join(self, said: Sequence[Floats]) -> Floats:
         """Join what the networks say to one answer.
@@ -124,7 +182,7 @@ class Engine:
             said: For each member (n, k, v, c).
 
         Returns:
-            (n, c) log-probabilities, normalised.
+            (n, l) log-probabilities, normalised, of the classes that were learned.
         """
         blend = self.bundle.facts.blend
         return blend.answer([mean_of_networks(each, blend.pooling) for each in said])
@@ -140,7 +198,8 @@ class Engine:
         if not golden.photos or key not in golden.log_probs:
             raise BundleError(f"{self.bundle.folder} has no golden answers of {key}. Export again.")
         read = (self.bundle.folder / "golden" / name for name in golden.photos)
-        found = np.exp(self.answer([self.prepare(path.read_bytes()) for path in read]))
+        squares = [self.prepare(path.read_bytes()) for path in read]
+        found = np.exp(self.join(self.ask(squares)))
         gap = float(np.abs(found - np.exp(np.array(golden.log_probs[key]))).max())
         if not gap <= _GOLDEN_GAP[self.proof.precision]:
             raise BundleError(
@@ -149,6 +208,25 @@ class Engine:
                 f"{_GOLDEN_GAP[self.proof.precision]} is allowed. Choose another --runtime or "
                 "--precision, or export again on this machine."
             )
+
+    @cached_property
+    def _newcomers(self) -> Newcomers | None:
+        return Newcomers.of(self.bundle) if self.bundle.facts.added else None
+
+    def _stacked(self, squares: Sequence[Squares]) -> dict[Preprocess, NDArray[np.uint8]]:
+        return {
+            way: np.stack([each[place] for each in squares])
+            for place, way in enumerate(self._preprocesses)
+        }
+
+    def _compute(
+        self,
+        member: int,
+        pixels: dict[Preprocess, NDArray[np.uint8]],
+        outputs: Sequence[Output] = ("log_probs",),
+    ) -> list[Floats]:
+        way = self.bundle.facts.graphs[member].preprocess
+        return self.sessions[member].compute(pixels[way], outputs)
 
 
 def open_unchecked(bundle: Bundle, proof: Proof, num_callers: int) -> Engine:
@@ -164,7 +242,11 @@ def open_unchecked(bundle: Bundle, proof: Proof, num_callers: int) -> Engine:
     """
     sessions = [
         open_session(
-            bundle.graph_file(graph, proof.precision), proof.runtime, proof.precision, num_callers
+            bundle.graph_file(graph, proof.precision),
+            proof.runtime,
+            proof.precision,
+            num_callers,
+            graph.outputs,
         )
         for graph in bundle.facts.graphs
     ]

@@ -14,6 +14,7 @@ from chajong.bundle import Bundle
 from chajong.catalogue import Car, Catalogue
 from chajong.depths import DEEPEST_FIRST, NONE, Depths, Likeliest, Places
 from chajong.errors import BundleError, PredictionsError
+from chajong.gallery import STRANGE_FROM
 from chajong.labels import Labels
 from chajong.levels import Level
 from chajong.risk import Risks, Thresholds
@@ -21,9 +22,6 @@ from chajong.serving.verdict import Guess, LevelName, Reason, Said, Verdict
 
 DEFAULT_RISK = 0.02
 """The share of wrong answers that is allowed if nobody says another."""
-
-MOST_STRANGE = 0.99
-"""Photos stranger than this share of known cars' photos get no answer."""
 
 _TOP = 5
 _NAMES: tuple[LevelName, ...] = ("exact", "generation", "model", "maker", "none")
@@ -138,7 +136,7 @@ class Judge:
             places = self.thresholds.deepest(likeliest.sayable)
         strange = np.zeros(len(probs), np.bool_)
         if strangeness is not None:
-            strange = strangeness > MOST_STRANGE
+            strange = strangeness >= STRANGE_FROM
         places[strange] = NONE
         exact = self.depths.sums(0, probs)
         best = np.argsort(-exact, axis=1, kind="stable")[:, :_TOP]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chajong.ahead import in_order
 from chajong.depths import DEEPEST_FIRST
@@ -44,11 +45,13 @@ class Answered:
         ids: n names.
         statuses: n texts: "ok", or why there is no answer.
         log_probs: (n, c), NaN where there is none.
+        strangeness: (n,) in [0, 1], NaN where there is none; none where the bundle cannot tell.
     """
 
     ids: tuple[str, ...]
     statuses: tuple[str, ...]
     log_probs: Floats
+    strangeness: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,10 @@ def _part(
     statuses = tuple(status for some in answered for status in some.statuses)
     log_probs = np.concatenate([some.log_probs for some in answered])
     ok = np.array([status == OK for status in statuses], dtype=np.bool_)
-    told = iter(judge.verdicts(log_probs[ok]))
+    strangeness = None
+    if all(some.strangeness is not None for some in answered):
+        strangeness = np.concatenate([some.strangeness for some in answered])[ok]
+    told = iter(judge.verdicts(log_probs[ok], strangeness))
     verdicts = verdict_table([next(told) if good else None for good in ok])
     Predictions(
         ids=tuple(id_ for some in answered for id_ in some.ids),
@@ -195,9 +201,14 @@ def _answer(engine: Engine, photos: Sequence[Asked]) -> Answered:
             statuses.append(OK)
         except Unreadable as error:
             statuses.append(f"unreadable: {error.reason}")
+    strangeness = np.full(len(photos), np.nan) if engine.bundle.tells_strangeness else None
     if squares:
-        log_probs[[status == OK for status in statuses]] = engine.answer(squares)
-    return Answered(tuple(asked.id for asked in photos), tuple(statuses), log_probs)
+        ok = [status == OK for status in statuses]
+        looked = engine.look(squares)
+        log_probs[ok] = looked.log_probs
+        if strangeness is not None:
+            strangeness[ok] = looked.strangeness
+    return Answered(tuple(asked.id for asked in photos), tuple(statuses), log_probs, strangeness)
 
 
 def _taken(items: Iterable[T], size: int) -> Iterator[list[T]]:

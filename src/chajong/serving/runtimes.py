@@ -6,7 +6,7 @@ Shapes: n photos, s side, k networks, v views, c classes.
 import importlib
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from types import ModuleType
@@ -18,15 +18,73 @@ from numpy.typing import NDArray
 from chajong.bundle import Precision, Runtime
 from chajong.environment import num_cores
 from chajong.errors import BundleError
+from chajong.graph import Output
+from chajong.serving.prune import pruned
 
-Session = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""From uint8 (n, s, s, 3) to (n, k, v, c); may be called by several threads at once."""
+Floats = NDArray[np.float32]
+Compute = Callable[[NDArray[np.uint8]], list[Floats]]
+Opener = Callable[[tuple[Output, ...]], Compute]
+
+
+class Session:
+    """A graph that is ready to compute; several threads may ask it at once.
+
+    Args:
+        open_for: Gets some of the graph's outputs ready.
+        outputs: What the graph gives.
+    """
+
+    def __init__(self, open_for: Opener, outputs: Sequence[Output]) -> None:
+        self._open_for, self._opening = open_for, threading.Lock()
+        # The others cost next to nothing where there are answers.
+        self._usual: tuple[Output, ...] = tuple(each for each in outputs if each != "heat")
+        self._opened: dict[tuple[Output, ...], Compute] = {self._usual: open_for(self._usual)}
+
+    def __call__(self, photos: NDArray[np.uint8]) -> Floats:
+        """Answer.
+
+        Args:
+            photos: uint8 (n, s, s, 3).
+
+        Returns:
+            (n, k, v, c) log-probabilities.
+        """
+        return self.compute(photos, ("log_probs",))[0]
+
+    def compute(self, photos: NDArray[np.uint8], outputs: Sequence[Output]) -> list[Floats]:
+        """Compute some of what the graph gives; what is not asked for is not computed.
+
+        Args:
+            photos: uint8 (n, s, s, 3).
+            outputs: Which.
+
+        Returns:
+            In their order.
+        """
+        found: dict[Output, Floats] = {}
+        for group in (self._usual, ("heat",)):
+            if set(group) & set(outputs):
+                found.update(zip(group, self._ready(group)(photos), strict=True))
+        return [found[output] for output in outputs]
+
+    def _ready(self, outputs: tuple[Output, ...]) -> Compute:
+        with self._opening:
+            if outputs not in self._opened:
+                self._opened[outputs] = self._open_for(outputs)
+            return self._opened[outputs]
+
 
 _INPUT = "photos"
 _BLOCKED = threading.Lock()
 
 
-def open_session(graph: Path, runtime: Runtime, precision: Precision, num_callers: int) -> Session:
+def open_session(
+    graph: Path,
+    runtime: Runtime,
+    precision: Precision,
+    num_callers: int,
+    outputs: Sequence[Output] = ("log_probs",),
+) -> Session:
     """Get a graph ready to compute.
 
     Args:
@@ -34,6 +92,7 @@ def open_session(graph: Path, runtime: Runtime, precision: Precision, num_caller
         runtime: What computes.
         precision: In which number format: that of the file, or bf16 made from fp32.
         num_callers: How many threads will call at once; the cores are shared out among them.
+        outputs: What the graph gives; others that it may have are left out.
 
     Returns:
         The session.
@@ -44,7 +103,7 @@ def open_session(graph: Path, runtime: Runtime, precision: Precision, num_caller
     """
     opener = _onnxruntime if runtime == "onnxruntime" else _openvino
     try:
-        return opener(graph, precision, num_callers)
+        return Session(opener(graph, precision, num_callers), outputs)
     except ImportError as error:
         extra = "serve" if runtime == "onnxruntime" else "openvino"
         raise BundleError(
@@ -79,7 +138,7 @@ def has(runtime: Runtime, precision: Precision) -> bool:
     return needed in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def _onnxruntime(graph: Path, precision: Precision, num_callers: int) -> Session:
+def _onnxruntime(graph: Path, precision: Precision, num_callers: int) -> Opener:
     import onnxruntime as ort
 
     if precision == "bf16":
@@ -90,41 +149,54 @@ def _onnxruntime(graph: Path, precision: Precision, num_callers: int) -> Session
     # Idle threads that spin would take the cores from decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
-    session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
-    def answer(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        said: NDArray[np.float32] = session.run(None, {_INPUT: photos})[0]
-        return said
+    def open_for(outputs: tuple[Output, ...]) -> Compute:
+        model = pruned(graph.read_bytes(), outputs)
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    return answer
+        def compute(photos: NDArray[np.uint8]) -> list[Floats]:
+            said: list[Floats] = session.run(list(outputs), {_INPUT: photos})
+            return said
+
+        return compute
+
+    return open_for
 
 
-def _openvino(graph: Path, precision: Precision, num_callers: int) -> Session:
-    core = _import_openvino().Core()
+def _openvino(graph: Path, precision: Precision, num_callers: int) -> Opener:
+    ov = _import_openvino()
+    core = ov.Core()
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "NUM_STREAMS": num_callers,
         "INFERENCE_NUM_THREADS": num_cores(),
     }
-    compiled = core.compile_model(core.read_model(graph), "CPU", settings)
-    requests: SimpleQueue[Any] = SimpleQueue()
-    for _ in range(num_callers):
-        requests.put(compiled.create_infer_request())
 
-    def answer(photos: NDArray[np.uint8]) -> NDArray[np.float32]:
-        request = requests.get()
-        try:
-            request.infer({_INPUT: photos})
-            said: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
-        finally:
-            requests.put(request)
-        return said
+    def open_for(outputs: tuple[Output, ...]) -> Compute:
+        # It computes whatever a model has, so there is a model for each choice of outputs.
+        model = core.read_model(graph)
+        kept = [model.output(name).node.input_value(0) for name in outputs]
+        compiled = core.compile_model(ov.Model(kept, model.get_parameters()), "CPU", settings)
+        requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(num_callers):
+            requests.put(compiled.create_infer_request())
 
-    # OpenVINO's Python code sets itself up when it is first asked; two threads that do so at the
-    # same moment wait for each other forever.
-    side_px = compiled.input(0).get_partial_shape()[1].get_length()
-    answer(np.zeros((1, side_px, side_px, 3), np.uint8))
-    return answer
+        def compute(photos: NDArray[np.uint8]) -> list[Floats]:
+            request = requests.get()
+            try:
+                request.infer({_INPUT: photos})
+                places = range(len(outputs))
+                return [request.get_output_tensor(place).data.copy() for place in places]
+            finally:
+                requests.put(request)
+
+        # OpenVINO's Python code sets itself up when it is first asked; two threads that do so at
+        # the same moment wait for each other forever.
+        side_px = compiled.input(0).get_partial_shape()[1].get_length()
+        compute(np.zeros((1, side_px, side_px, 3), np.uint8))
+        return compute
+
+    return open_for
 
 
 def _import_openvino() -> ModuleType:

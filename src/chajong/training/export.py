@@ -19,7 +19,6 @@ from chajong.bundle import (
     Bundle,
     Facts,
     Golden,
-    Graph,
     Precision,
     Proof,
     Runtime,
@@ -30,6 +29,7 @@ from chajong.depths import Depths
 from chajong.environment import package_version
 from chajong.errors import BundleError, RunError
 from chajong.files import make_folder, read_json
+from chajong.graph import Graph
 from chajong.labels import Labels
 from chajong.photos.drawing.album import draw_few
 from chajong.photos.layout import PhotoRef
@@ -45,6 +45,7 @@ from chajong.serving.engine import open_unchecked
 from chajong.serving.proof import MIN_PHOTOS, Answers, Truth, compare, failures
 from chajong.serving.runtimes import has
 from chajong.training.allocator import keep_large_blocks
+from chajong.training.gallery import make_gallery
 from chajong.training.graph import write_graph
 from chajong.training.predict import members_of, open_eye
 from chajong.training.quantise import quantise
@@ -84,6 +85,19 @@ class Subject:
     held_out: Predictions | None
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What is to be in a bundle.
+
+    Attributes:
+        int8: 8-bit graphs.
+        thumbnails: Small pictures of training photos.
+    """
+
+    int8: bool
+    thumbnails: bool
+
+
 def export(
     folder: Path,
     out: Path,
@@ -91,6 +105,7 @@ def export(
     labels: Path | None = None,
     *,
     int8: bool = False,
+    thumbnails: bool = False,
 ) -> Bundle:
     """Export a run or a blend, and prove that the bundle answers as it does.
 
@@ -100,6 +115,7 @@ def export(
         photos: Photos to prove it on; those that it was trained on, if none.
         labels: A CSV with the columns ID and label of those photos.
         int8: Whether to make 8-bit graphs too.
+        thumbnails: Whether to put small pictures of training photos into the bundle.
 
     Returns:
         The bundle.
@@ -112,7 +128,8 @@ def export(
     samples = (
         own_samples(subject.runs) if photos is None else samples_of(photos, labels, subject.labels)
     )
-    return put_in_place(out, lambda draft: _make(subject, samples, draft, int8=int8))
+    kind = Kind(int8, thumbnails)
+    return put_in_place(out, lambda draft: _make(subject, samples, draft, kind))
 
 
 def open_subject(folder: Path) -> Subject:
@@ -154,8 +171,9 @@ def _known(folder: Path) -> tuple[Score | None, Predictions | None]:
     return read_json(score, Score, RunError, "Restore it, or train anew."), Predictions.load(table)
 
 
-def _make(subject: Subject, samples: Samples, draft: Path, *, int8: bool) -> None:
+def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
     keep_large_blocks()
+    int8 = kind.int8
     graphs = _write_graphs(subject, samples, draft, int8=int8)
     made_by = f"chajong {package_version('chajong')}"
     facts = Facts(FORMAT, made_by, now(), subject.name, subject.blend, graphs, ())
@@ -185,6 +203,7 @@ def _make(subject: Subject, samples: Samples, draft: Path, *, int8: bool) -> Non
             golden[f"{runtime} {precision}"] = answers.tolist()
     risks = _risks(subject)
     facts = replace(facts, proofs=tuple(good), risks=None if risks is None else RISKS)
+    _write_gallery(subject, graphs[0], draft, kind)
     made = replace(_bundle(draft, facts, subject, Golden(tuple(photos), golden)), risks=risks)
     card = make_card(
         facts, subject.labels, _licences(subject), subject.score, subject.held_out, failed, risks
@@ -228,13 +247,23 @@ def _write_graphs(
         files: dict[Literal["fp32", "int8"], str] = {"fp32": f"members/{place}.onnx"}
         say(f"exporting {len(run.done)} network(s) of {run.folder}")
         eyes = [open_eye(run, name, _CPU) for name in run.done]
-        write_graph(eyes, member.views, way.size_px, draft / files["fp32"])
+        outputs, seen = write_graph(eyes, member.views, way.size_px, draft / files["fp32"])
         if int8:
             files["int8"] = f"members/{place}.int8.onnx"
             (batch,) = read_batches(samples.to_measure, way, len(samples.to_measure))
             quantise(draft / files["fp32"], good_pixels(batch)[1], draft / files["int8"])
-        graphs.append(Graph(way.size_px, way.aspect, run.done, files))
+        graphs.append(Graph(way.size_px, way.aspect, run.done, files, outputs, seen))
     return tuple(graphs)
+
+
+def _write_gallery(subject: Subject, graph: Graph, draft: Path, kind: Kind) -> None:
+    run = subject.runs[0]
+    eye = replace(open_eye(run, run.done[0], _CPU), precision="fp32")
+    gallery = make_gallery(
+        run, eye, graph.seen, subject.held_out, draft, thumbnails=kind.thumbnails
+    )
+    if gallery is not None and not len(gallery.usual):
+        say("every photo was learned: it is not known how unlike its photos a known car may be")
 
 
 def _write_golden(draft: Path) -> dict[str, bytes]:

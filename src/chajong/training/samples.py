@@ -74,7 +74,7 @@ def own_samples(runs: Sequence[Run]) -> Samples:
             "Put them back, or prove the bundle on others with --photos."
         )
     classes = runs[0].labels.indices(rows["label"].to_list())
-    folds = tuple(_folds(run, ids) for run in runs)
+    folds = tuple(folds_of(run, ids) for run in runs)
     return _chosen(refs, classes, folds)
 
 
@@ -112,8 +112,16 @@ def _chosen(
     )
 
 
-def _folds(run: Run, ids: Sequence[str]) -> NDArray[np.intp]:
-    # Which network of the run did not learn each photo, by its place among those that are done.
+def folds_of(run: Run, ids: Sequence[str]) -> NDArray[np.intp]:
+    """Tell which network of a run did not learn each photo.
+
+    Args:
+        run: The run.
+        ids: n photos.
+
+    Returns:
+        (n,) the network's place among those that are done; -1 where all learned it, or none did.
+    """
     if not run.predictions_path.is_file():
         return np.full(len(ids), -1, np.intp)
     table = Predictions.load(run.predictions_path)

@@ -3,21 +3,23 @@
 Shapes: n photos, c classes, d numbers of an embedding.
 """
 
+from base64 import b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chajong.bundle import Bundle
-from chajong.levels import Levels
+from chajong.gallery import Gallery
 from chajong.pooling import Floats
 from chajong.serving.engine import Engine, Squares
-from chajong.serving.verdict import Guess, Said, Verdict
+from chajong.serving.heat import has_heat, overlay
+from chajong.serving.heat import heat as map_of
+from chajong.serving.judge import DEFAULT_RISK, Judge
+from chajong.serving.verdict import Verdict
 
 MAX_NEAREST = 5
-_NUM_TOP = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class Seen:
     """
 
     verdict: Verdict
-    embedding: NDArray[np.float32] | None = None
+    embedding: NDArray[np.floating] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,15 @@ class Answerer:
 
     Attributes:
         engine: Who computes.
-        risk: The share of wrong answers that is accepted; none for the usual one.
+        judge: Who decides how much is said.
+        risk: The share of wrong answers that is accepted; none where nobody can tell.
+        can: What else can be asked.
     """
 
     engine: Engine
+    judge: Judge
     risk: float | None
+    can: Abilities
 
     @classmethod
     def of(cls, engine: Engine, risk: float | None) -> "Answerer":
@@ -87,18 +93,16 @@ class Answerer:
 
         Returns:
             The answerer.
-        """
-        return cls(engine, risk)
 
-    @cached_property
-    def _levels(self) -> Levels:
-        return self.engine.bundle.catalogue.levels(self.engine.bundle.labels)
-
-    @property
-    def can(self) -> Abilities:
-        """What else can be asked."""
-        # SEAM: has_heat(engine), engine.bundle.gallery, and its strangeness.
-        return Abilities(heat=False, nearest=False, strangeness=False)
+        Raises:
+            BundleError: If the bundle cannot keep the risk.
+        """  # noqa: DOC502 raised by `Judge.of`
+        gallery = engine.bundle.gallery
+        can = Abilities(has_heat(engine), gallery is not None, engine.bundle.tells_strangeness)
+        judge = Judge.of(engine.bundle, risk)
+        if risk is None and engine.bundle.risks is not None:
+            risk = DEFAULT_RISK
+        return cls(engine, judge, risk, can)
 
     def see(self, squares: Sequence[Squares]) -> list[Seen]:
         """Answer photos.
@@ -109,8 +113,11 @@ class Answerer:
         Returns:
             n answers.
         """
-        # SEAM: engine.look(squares) gives embeddings and strangeness too.
-        return [Seen(verdict) for verdict in self.verdicts(self.engine.answer(squares))]
+        looked = self.engine.look(squares)
+        said = self.judge.verdicts(looked.log_probs, looked.strangeness)
+        if looked.embeddings is None:
+            return [Seen(verdict) for verdict in said]
+        return [Seen(*both) for both in zip(said, looked.embeddings, strict=True)]
 
     def verdicts(self, log_probs: Floats) -> list[Verdict]:
         """Decide what is said of photos.
@@ -121,8 +128,7 @@ class Answerer:
         Returns:
             n verdicts.
         """
-        # SEAM: Judge.of(engine.bundle, risk), made once, backs off to the level that is sure.
-        return _exact(self.engine.bundle, self._levels, log_probs)
+        return self.judge.verdicts(log_probs)
 
     def nearest(self, seen: Seen, num: int) -> tuple[Near, ...]:
         """Find the nearest training photos.
@@ -134,8 +140,13 @@ class Answerer:
         Returns:
             The nearest first; none where the bundle keeps none.
         """
-        del seen, num  # SEAM: engine.bundle.gallery.nearest(seen.embedding, num)
-        return ()
+        gallery = self.engine.bundle.gallery
+        if gallery is None or seen.embedding is None:
+            return ()
+        return tuple(
+            Near(found.photo, found.name, found.similarity, self._thumbnail(gallery, found.place))
+            for found in gallery.nearest(seen.embedding, num)
+        )
 
     def heat(self, data: bytes, name: str | None) -> bytes | None:
         """Draw what speaks for a class.
@@ -147,51 +158,18 @@ class Answerer:
         Returns:
             A PNG; none where the bundle cannot draw it.
         """
-        del data, name  # SEAM: overlay(data, heat(engine, engine.prepare(data), name))
+        engine = self.engine
+        squares = engine.prepare(data)
+        if name is None:
+            name = engine.bundle.labels.names[int(engine.answer([squares])[0].argmax())]
+        found = map_of(engine, squares, name)
+        if found is None:
+            return None
+        return overlay(data, found, engine.bundle.facts.graphs[0].aspect)
+
+    @staticmethod
+    def _thumbnail(gallery: Gallery, place: int) -> str | None:
+        with suppress(OSError):  # a new bundle may be taking this one's place
+            if (small := gallery.thumbnail(place)) is not None:
+                return f"data:image/jpeg;base64,{b64encode(small).decode()}"
         return None
-
-
-def _exact(bundle: Bundle, levels: Levels, log_probs: Floats) -> list[Verdict]:
-    made = []
-    for probs in np.exp(log_probs):
-        said = {}
-        for level in levels:
-            sums = np.bincount(level.groups, probs, len(level.names))
-            said[level.name] = Said(level.names[best := int(sums.argmax())], float(sums[best]))
-        top = tuple(
-            _guess(bundle, place, probs[place]) for place in np.argsort(-probs)[:_NUM_TOP].tolist()
-        )
-        first = top[0]
-        made.append(
-            Verdict(
-                level="exact",
-                score=first.prob,
-                abstained=False,
-                reason="sure",
-                strangeness=None,
-                exact=first.name,
-                make=first.make,
-                make_ko=first.make_ko,
-                model=first.model,
-                generation=first.generation,
-                year_from=first.year_from,
-                year_to=first.year_to,
-                levels=said,
-                top=top,
-            )
-        )
-    return made
-
-
-def _guess(bundle: Bundle, place: int, prob: float) -> Guess:
-    car = bundle.catalogue.cars[place]
-    return Guess(
-        car.name,
-        car.maker,
-        car.maker_ko,
-        car.model,
-        car.generation,
-        car.year_from,
-        car.year_to,
-        float(prob),
-    )

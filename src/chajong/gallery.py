@@ -1,0 +1,302 @@
+"""The gallery of a bundle: photos that were learned, as a network saw them, and what is like them.
+
+    gallery/gallery.json      names, classes, which were held out, scores of strangeness
+    gallery/embeddings.npy    float16 (n, d)
+    gallery/log_probs.npy     float16 (h, c), held-out answers
+    gallery/photos/           a small JPEG of each photo, only where they were asked for
+
+All embeddings are by one network, the first of the first member. Photos that it did not learn are
+held out: what is usual for a known car is measured on them alone.
+
+Shapes: n photos, h held-out photos, c classes, d features, q photos that are asked about.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chajong.errors import BundleError
+from chajong.files import make_folder, read_json, write_json
+from chajong.pooling import Floats
+
+STRANGE_FROM = 0.99
+"""Strangeness from which a photo is called strange: one of a hundred photos of known cars is."""
+
+_FOLDER, _FACTS = "gallery", "gallery.json"
+_ADVICE = "Copy the bundle again from where it was made, or export again."
+_NUM_NEAREST = 5  # of which the mean is taken
+# Of distance and of low logits. Of a network in the middle of its training, distance alone told
+# other things best and logits told little; how it is at the end has not been measured yet.
+_WEIGHTS = (1.0, 0.5)
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A photo of the gallery that is like another one.
+
+    Attributes:
+        place: In the gallery.
+        photo: Its id.
+        name: Its class.
+        similarity: The cosine of the two embeddings, in [-1, 1].
+    """
+
+    place: int
+    photo: str
+    name: str
+    similarity: float
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Photos with their classes and embeddings.
+
+    Attributes:
+        photos: n ids; no folder of a machine is in them.
+        names: n class names.
+        embeddings: (n, d) of length 1.
+        held_out: h places of photos that the network did not learn.
+        log_probs: (h, c) what the bundle's networks that did not learn them answer.
+        usual: How strange the held-out photos are, in order; empty if none is held out.
+        scales: Mean and standard deviation of each figure of strangeness, of held-out photos.
+        folder: Where small photos lie; none if there are none.
+    """
+
+    photos: tuple[str, ...]
+    names: tuple[str, ...]
+    embeddings: NDArray[np.float16]
+    held_out: NDArray[np.intp]
+    log_probs: Floats
+    usual: NDArray[np.float64]
+    scales: tuple[tuple[float, float], ...] = ((0.0, 1.0), (0.0, 1.0))
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not belong together.
+
+        Raises:
+            BundleError: If their lengths differ.
+        """
+        sizes = (len(self.photos), len(self.names), len(self.embeddings))
+        if len(set(sizes)) != 1 or len(self.held_out) != len(self.log_probs):
+            raise BundleError(
+                f"The gallery has {sizes[0]:,} photos, {sizes[1]:,} classes and {sizes[2]:,} "
+                f"embeddings, and {len(self.held_out):,} held-out photos with "
+                f"{len(self.log_probs):,} answers. {_ADVICE}"
+            )
+
+    def nearest(self, embedding: Floats, num: int = 5) -> tuple[Neighbour, ...]:
+        """Find the photos that are most like another one.
+
+        Args:
+            embedding: (d,) of the other one, of length 1.
+            num: How many, at most.
+
+        Returns:
+            The photos, the most similar first.
+        """
+        agree = self._embeddings @ embedding
+        order = np.argsort(-agree, kind="stable")[:num].tolist()
+        return tuple(
+            Neighbour(place, self.photos[place], self.names[place], float(agree[place]))
+            for place in order
+        )
+
+    def thumbnail(self, place: int) -> bytes | None:
+        """Give a small picture of a photo.
+
+        Args:
+            place: Its place in the gallery.
+
+        Returns:
+            A JPEG, or none if the bundle has no photos.
+        """
+        return None if self.folder is None else (self.folder / f"{place}.jpg").read_bytes()
+
+    def strangeness(self, embeddings: Floats, log_totals: Floats) -> NDArray[np.float64] | None:
+        """Tell how unlike all that was learned photos are.
+
+        Args:
+            embeddings: (q, d) of length 1.
+            log_totals: (q,) the logarithm of the sum of exp(logits), of the same network.
+
+        Returns:
+            (q,) the share of held-out photos of known cars that are less strange, in [0, 1]; none
+            if no photo is held out.
+        """
+        if not len(self.usual):
+            return None
+        scores = self.scores(embeddings, log_totals)
+        return np.searchsorted(self.usual, scores, "left") / len(self.usual)
+
+    def scores(self, embeddings: Floats, log_totals: Floats) -> NDArray[np.float64]:
+        """Score how unlike the learned photos are; held-out ones are not compared with.
+
+        Args:
+            embeddings: (q, d) of length 1.
+            log_totals: (q,) the logarithm of the sum of exp(logits), of the same network.
+
+        Returns:
+            (q,) in no unit, the strangest is highest.
+        """
+        figures = self._figures(embeddings, log_totals)
+        parts = zip(figures, self.scales, _WEIGHTS, strict=True)
+        scores = np.zeros(len(embeddings))
+        for figure, (mean, width), weight in parts:
+            scores += weight * (figure - mean) / width
+        return scores
+
+    def calibrated(self, embeddings: Floats, log_totals: Floats) -> "Gallery":
+        """Learn what is usual.
+
+        Args:
+            embeddings: (h, d) of length 1, of the held-out photos.
+            log_totals: (h,) the logarithm of the sum of exp(logits), of the same network.
+
+        Returns:
+            The same gallery; it now tells how strange a photo is, if any was held out.
+        """
+        if not len(embeddings):
+            return self
+        figures = self._figures(embeddings, log_totals)
+        scales = tuple((float(each.mean()), max(float(each.std()), 1e-6)) for each in figures)
+        made = replace(self, scales=scales)
+        return replace(made, usual=np.sort(made.scores(embeddings, log_totals)))
+
+    def _figures(self, embeddings: Floats, log_totals: Floats) -> tuple[NDArray[np.float64], ...]:
+        # Far from all learned photos (Sun et al. 2022, arXiv 2204.06507), and low logits (Liu et
+        # al. 2020, arXiv 2010.03759).
+        far = np.empty(len(embeddings))
+        learned = self._learned
+        num = min(_NUM_NEAREST, len(learned))
+        for start in range(0, len(embeddings), _BLOCK):
+            agree = embeddings[start : start + _BLOCK] @ learned.T
+            nearest = np.partition(agree, -num, axis=1)[:, -num:]
+            far[start : start + _BLOCK] = -nearest.mean(axis=1)
+        return far, -log_totals.astype(np.float64)
+
+    def save(self, bundle: Path) -> None:
+        """Write the gallery, all but its small photos.
+
+        Args:
+            bundle: The bundle's folder.
+        """
+        folder = make_folder(bundle / _FOLDER)
+        save_array(folder / "embeddings.npy", self.embeddings)
+        save_array(folder / "log_probs.npy", self.log_probs.astype(np.float16))
+        facts = _Facts(
+            self.photos,
+            self.names,
+            tuple(self.held_out.tolist()),
+            tuple(self.usual.tolist()),
+            self.scales,
+        )
+        write_json(folder / _FACTS, vars(facts))
+
+    @classmethod
+    def load(cls, bundle: Path) -> "Gallery | None":
+        """Read the gallery of a bundle.
+
+        Args:
+            bundle: The bundle's folder.
+
+        Returns:
+            The gallery; none if there is none.
+        """
+        folder = bundle / _FOLDER
+        if not (folder / _FACTS).is_file():
+            return None
+        facts = read_json(folder / _FACTS, _Facts, BundleError, _ADVICE)
+        photos = folder / "photos"
+        return cls(
+            facts.photos,
+            facts.names,
+            load_array(folder / "embeddings.npy"),
+            np.array(facts.held_out, np.intp),
+            load_array(folder / "log_probs.npy").astype(np.float32),
+            np.array(facts.usual, np.float64),
+            facts.scales,
+            photos if photos.is_dir() else None,
+        )
+
+    @cached_property
+    def _embeddings(self) -> Floats:
+        return self.embeddings.astype(np.float32)
+
+    @cached_property
+    def _learned(self) -> Floats:
+        return np.delete(self._embeddings, self.held_out, axis=0)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    photos: tuple[str, ...]
+    names: tuple[str, ...]
+    held_out: tuple[int, ...]
+    usual: tuple[float, ...]
+    scales: tuple[tuple[float, float], ...]
+
+
+def unit(embeddings: NDArray[np.floating[Any]]) -> Floats:
+    """Bring embeddings to length 1, so that their products are cosines.
+
+    Args:
+        embeddings: (..., d).
+
+    Returns:
+        The same shape; zeros stay zeros.
+    """
+    length = np.linalg.norm(embeddings, axis=-1, keepdims=True)
+    made: Floats = (embeddings / np.maximum(length, 1e-12)).astype(np.float32)
+    return made
+
+
+def public_id(id_: str) -> str:
+    """Name a photo without the folder of a machine.
+
+    Args:
+        id_: Its id, a whole path where it lies outside the folder that was asked for.
+
+    Returns:
+        The id, or the file's name alone.
+    """
+    return Path(id_).name if Path(id_).is_absolute() else id_
+
+
+def save_array(path: Path, values: NDArray[Any]) -> None:
+    """Write an array as numpy's own file.
+
+    Args:
+        path: The file.
+        values: Numbers.
+    """
+    with BytesIO() as buffer:
+        np.save(buffer, values, allow_pickle=False)
+        path.write_bytes(buffer.getvalue())
+
+
+def load_array(path: Path) -> NDArray[np.float16]:
+    """Read an array that `save_array` wrote; nothing is unpickled.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        BundleError: If the file holds anything else.
+    """
+    try:
+        values: NDArray[np.float16] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read ({error}). {_ADVICE}") from error
+    if values.dtype != np.float16 or values.ndim != 2:
+        raise BundleError(f"{path} holds {values.dtype} {values.shape} numbers. {_ADVICE}")
+    return values
