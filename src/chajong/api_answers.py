@@ -22,8 +22,8 @@ def predict(
     model: Run | Blend | Bundle | StrPath,
     photos: StrPath,
     *,
-    runtime: Runtime = "onnxruntime",
-    precision: Precision = "fp32",
+    runtime: Runtime | None = None,
+    precision: Precision | None = None,
 ) -> Predictions:
     """Predict photos: a row and a truthful status for each.
 
@@ -143,7 +143,7 @@ def export(
     *,
     photos: StrPath | None = None,
     labels: StrPath | None = None,
-    int8: bool = False,
+    int8: bool = True,
 ) -> Bundle:
     """Export to a folder that answers without torch, once it is proven to answer alike.
 
@@ -152,7 +152,7 @@ def export(
         out: The bundle's folder; one that is there is replaced.
         photos: Photos to prove it on, at least 500; those that it was trained on, if none.
         labels: A CSV with the columns ID and label of those photos.
-        int8: Whether to make 8-bit graphs too.
+        int8: Whether to make 8-bit graphs too: faster, and left out where they are less exact.
 
     Returns:
         The bundle; `facts.proofs` says what was proven.
@@ -176,7 +176,9 @@ def _open(folder: Path) -> Run | Blend | Bundle:
     return kind.load(folder)
 
 
-def _ask_bundle(bundle: Bundle, photos: str, runtime: Runtime, precision: Precision) -> Predictions:
+def _ask_bundle(
+    bundle: Bundle, photos: str, runtime: Runtime | None, precision: Precision | None
+) -> Predictions:
     from tempfile import TemporaryDirectory
 
     from chajong.photos.sources import open_source

@@ -70,6 +70,8 @@ class Proof:
         log_loss: Its log loss, in nats; none where no class is known.
         torch_log_loss: That of torch.
         gap_error: Standard error of the difference of the two, photos paired.
+        photos_per_s: How many photos it answered a second where it was exported, decoding apart;
+            none if that was not measured.
     """
 
     runtime: Runtime
@@ -82,6 +84,7 @@ class Proof:
     log_loss: float | None = None
     torch_log_loss: float | None = None
     gap_error: float | None = None
+    photos_per_s: float | None = None
 
     @property
     def log_loss_gap(self) -> float:
@@ -95,8 +98,9 @@ class Proof:
             One line.
         """
         said = (
-            f"{self.runtime} {self.precision}: top-1 agrees on {self.top1_agreement:.2%} of "
-            f"{self.num_photos:,} photos, probabilities differ by at most {self.max_prob_gap:.1e}"
+            f"{self.runtime} {self.precision}{self._pace()}: top-1 agrees on "
+            f"{self.top1_agreement:.2%} of {self.num_photos:,} photos, probabilities "
+            f"differ by at most {self.max_prob_gap:.1e}"
         )
         if self.log_loss is None or self.torch_log_loss is None:
             return f"{said}; no class is known, so no log loss"
@@ -106,6 +110,9 @@ class Proof:
             f"({self.log_loss_gap:+.1e} ± {self.gap_error or 0:.0e}) on {self.num_labelled:,} "
             f"{whose} photos"
         )
+
+    def _pace(self) -> str:
+        return "" if self.photos_per_s is None else f", {self.photos_per_s:,.0f} photos/s"
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ class Facts:
         source: The name of the run's or blend's folder.
         blend: Members, views, weights and calibration; a run is a blend of one.
         graphs: That of each member.
-        proofs: The ways to compute that may be used, the most trusted first.
+        proofs: The ways to compute that may be used, the fastest first.
         risks: The file that tells how deep answers may go; none where nothing is known.
         added: Classes that were added later, without training.
     """

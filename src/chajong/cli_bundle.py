@@ -18,8 +18,9 @@ def export(
         Path | None, typer.Option(help="A CSV with the columns ID and label of --photos.")
     ] = None,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Make 8-bit graphs too: faster, less exact.")
-    ] = False,
+        bool,
+        typer.Option(help="Make 8-bit graphs too: faster, and left out where they lose too much."),
+    ] = True,
     thumbnails: Annotated[
         bool,
         typer.Option(
@@ -91,11 +92,13 @@ def predict(
         Path | None, typer.Option(help="The file to write: .parquet, .csv or .jsonl.")
     ] = None,
     runtime: Annotated[
-        Literal["onnxruntime", "openvino"], typer.Option(help="What computes a bundle.")
-    ] = "onnxruntime",
+        Literal["onnxruntime", "openvino"] | None,
+        typer.Option(help="What computes a bundle; the fastest that was proven."),
+    ] = None,
     precision: Annotated[
-        Literal["fp32", "bf16", "int8"], typer.Option(help="In which numbers it computes a bundle.")
-    ] = "fp32",
+        Literal["fp32", "bf16", "int8"] | None,
+        typer.Option(help="In which numbers; the fastest proven."),
+    ] = None,
     risk: Annotated[
         float | None,
         typer.Option(

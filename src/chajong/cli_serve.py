@@ -16,11 +16,13 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for a free one.")] = 8000,
     runtime: Annotated[
-        Literal["onnxruntime", "openvino"], typer.Option(help="What computes.")
-    ] = "onnxruntime",
+        Literal["onnxruntime", "openvino"] | None,
+        typer.Option(help="What computes; the fastest that was proven."),
+    ] = None,
     precision: Annotated[
-        Literal["fp32", "bf16", "int8"], typer.Option(help="In which numbers it computes.")
-    ] = "fp32",
+        Literal["fp32", "bf16", "int8"] | None,
+        typer.Option(help="In which numbers; the fastest proven."),
+    ] = None,
     risk: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="The share of wrong answers that is accepted."),

@@ -3,7 +3,9 @@
 Shapes: n photos, k networks, v views, c classes, l learned classes, d features.
 """
 
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -18,7 +20,7 @@ from chajong.graph import WHOLE, Output
 from chajong.photos.preprocess import Preprocess
 from chajong.pooling import Floats, Pooling, pool
 from chajong.serving.newcomers import Newcomers
-from chajong.serving.runtimes import Session, open_session
+from chajong.serving.runtimes import Session, has, open_session
 
 Squares = tuple[NDArray[np.uint8], ...]
 """A photo as each graph takes it, (s, s, 3); or several, (n, s, s, 3)."""
@@ -26,6 +28,7 @@ Squares = tuple[NDArray[np.uint8], ...]
 # How far golden answers may be off: other processors round otherwise, and coarse formats more so.
 _GOLDEN_GAP = {"fp32": 1e-3, "bf16": 0.05, "int8": 0.05}
 
+_MEASURE_S = 0.5
 
 _SEEN: tuple[Output, ...] = ("log_probs", "embeddings", "log_totals")
 
@@ -73,16 +76,16 @@ class Engine:
     def open(
         cls,
         bundle: Bundle,
-        runtime: Runtime = "onnxruntime",
-        precision: Precision = "fp32",
+        runtime: Runtime | None = None,
+        precision: Precision | None = None,
         num_callers: int | None = None,
     ) -> "Engine":
         """Get a bundle ready, and check that it answers here as it did where it was made.
 
         Args:
             bundle: The bundle.
-            runtime: What computes.
-            precision: In which number format.
+            runtime: What computes; if none, the fastest that was proven and is installed here.
+            precision: In which number format; if none, the fastest that was proven.
             num_callers: How many threads will call at once; one for each core, if none.
 
         Returns:
@@ -92,7 +95,7 @@ class Engine:
             BundleError: If that way to compute was not proven, is not possible here, or a golden
                 answer differs.
         """  # noqa: DOC502 raised by what it calls
-        proof = bundle.proof(runtime, precision)
+        proof = _fastest(bundle, runtime, precision)
         engine = open_unchecked(bundle, proof, num_callers or num_cores())
         engine.check_golden()
         return engine
@@ -229,6 +232,17 @@ class Engine:
         return self.sessions[member].compute(pixels[way], outputs)
 
 
+def _fastest(bundle: Bundle, runtime: Runtime | None, precision: Precision | None) -> Proof:
+    if runtime is not None and precision is not None:
+        return bundle.proof(runtime, precision)
+    for proof in bundle.facts.proofs:
+        asked = runtime in (None, proof.runtime) and precision in (None, proof.precision)
+        if asked and has(proof.runtime, proof.precision):
+            return proof
+    # Says what was proven, or what is not installed, when it is opened.
+    return bundle.proof(runtime or "onnxruntime", precision or "fp32")
+
+
 def open_unchecked(bundle: Bundle, proof: Proof, num_callers: int) -> Engine:
     """Open an engine without asking for golden answers.
 
@@ -251,6 +265,26 @@ def open_unchecked(bundle: Bundle, proof: Proof, num_callers: int) -> Engine:
         for graph in bundle.facts.graphs
     ]
     return Engine(bundle, proof, tuple(sessions), num_callers)
+
+
+def photos_per_second(engine: Engine, squares: Sequence[Squares]) -> float:
+    """Measure how fast an engine answers when all its callers are busy.
+
+    Args:
+        engine: The engine.
+        squares: What `prepare` made of some photos, as many as are answered at once.
+
+    Returns:
+        Photos a second, decoding apart.
+    """
+    num_rounds = 2 * engine.num_callers
+    with ThreadPoolExecutor(engine.num_callers) as threads:
+        list(threads.map(engine.ask, [squares] * engine.num_callers))  # warm
+        num, start = 0, time.perf_counter()
+        while (took := time.perf_counter() - start) < _MEASURE_S:
+            list(threads.map(engine.ask, [squares] * num_rounds))
+            num += num_rounds * len(squares)
+    return num / took
 
 
 def mean_of_networks(said: Floats, pooling: Pooling) -> Floats:

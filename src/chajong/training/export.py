@@ -26,7 +26,7 @@ from chajong.bundle import (
 )
 from chajong.catalogue import known_catalogue
 from chajong.depths import Depths
-from chajong.environment import package_version
+from chajong.environment import num_cores, package_version
 from chajong.errors import BundleError, RunError
 from chajong.files import make_folder, read_json
 from chajong.graph import Graph
@@ -41,7 +41,7 @@ from chajong.risk import Risks
 from chajong.run import Run, now
 from chajong.score import Score
 from chajong.serving.card import card_text, make_card
-from chajong.serving.engine import open_unchecked
+from chajong.serving.engine import open_unchecked, photos_per_second
 from chajong.serving.proof import MIN_PHOTOS, Answers, Truth, compare, failures
 from chajong.serving.runtimes import has
 from chajong.training.allocator import keep_large_blocks
@@ -104,7 +104,7 @@ def export(
     photos: Path | None = None,
     labels: Path | None = None,
     *,
-    int8: bool = False,
+    int8: bool = True,
     thumbnails: bool = False,
 ) -> Bundle:
     """Export a run or a blend, and prove that the bundle answers as it does.
@@ -194,13 +194,16 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
         else:
             proof = compare(candidate, said, theirs, subject.blend, subject.labels, truth)
             why = list(failures(proof))
-            say(proof.line())
         if why:
             failed.append((proof, why))
             _refuse(proof, why)
         else:
-            good.append(proof)
+            engine = open_unchecked(bundle, proof, num_cores())
+            pace = photos_per_second(engine, [engine.prepare(data) for data in photos.values()])
+            good.append(replace(proof, photos_per_s=pace))
+            say(good[-1].line())
             golden[f"{runtime} {precision}"] = answers.tolist()
+    good.sort(key=lambda proof: -(proof.photos_per_s or 0.0))
     risks = _risks(subject)
     facts = replace(facts, proofs=tuple(good), risks=None if risks is None else RISKS)
     _write_gallery(subject, graphs[0], draft, kind)

@@ -67,8 +67,8 @@ class Settings:
 
     Attributes:
         folder: The bundle's; a bundle that is put in its place is taken.
-        runtime: What computes.
-        precision: In which number format.
+        runtime: What computes; none for the fastest.
+        precision: In which number format; none for the fastest.
         risk: The share of wrong answers that is accepted, in [0, 1]; none for the
             usual one.
         host: The address to listen on.
@@ -80,8 +80,8 @@ class Settings:
     """
 
     folder: Path
-    runtime: Runtime = "onnxruntime"
-    precision: Precision = "fp32"
+    runtime: Runtime | None = None
+    precision: Precision | None = None
     risk: float | None = None
     host: str = "127.0.0.1"
     port: int = 8000
