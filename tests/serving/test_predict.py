@@ -115,7 +115,7 @@ def test_all_forms_say_the_same(engine: Engine, few: Path, tmp_path: Path) -> No
     assert table["top2_prob"].null_count() == int((~found.ok).sum())
     for name in VERDICT_COLUMNS:
         told = [row[name] for row in rows]
-        if name == "score" or name.endswith("_prob"):
+        if VERDICT_COLUMNS[name] == pl.Float64:
             known = parquet[name].to_numpy()
             np.testing.assert_allclose(np.array(told, float), known, rtol=1e-5)
             np.testing.assert_allclose(table[name].cast(pl.Float64).to_numpy(), known, rtol=1e-5)
@@ -140,7 +140,8 @@ def test_answers_say_as_much_as_the_risk_allows(engine: Engine, few: Path, tmp_p
         assert found["level"].is_null().to_list() == (found["status"] != "ok").to_list()
         assert Predictions.load(out).ids == tuple(found["id"])
         judge = Judge.of(engine.bundle, risk)
-        wanted = verdict_table(judge.verdicts(Predictions.load(out).log_probs[-5:, 0]))
+        told = Predictions.load(out).log_probs[-5:, 0], found["strangeness"][-5:].to_numpy()
+        wanted = verdict_table(judge.verdicts(*told))
         assert_frame_equal(found.select(VERDICT_COLUMNS.names())[-5:], wanted)
     assert set(rows[1e-6]["level"].drop_nulls()) == {"none"}
     assert set(rows[0.99]["level"].drop_nulls()) == {"exact"}

@@ -141,7 +141,7 @@ def test_mistakes_are_problems(service: Running, some: list[bytes]) -> None:
     packed = {"Content-Encoding": "gzip"}
     problem(service.ask("/v1/predict", some[0], packed), 415, "wrong-media-type")
     problem(service.ask("/v1/predict?nearest=6", some[0]), 422, "wrong-value")
-    problem(service.ask("/v1/heat?class=no", some[0]), 404, "no-heat")
+    problem(service.ask("/v1/heat?class=no", some[0]), 422, "no-such-class")
     problem(service.ask("/nothing"), 404, "not-found")
     problem(service.ask("/../../etc/passwd"), 404, "not-found")
     wrong = service.ask("/v1/predict")

@@ -167,13 +167,14 @@ export function headline(answer, language) {
 export function levels(answer, language) {
   const deepest = ORDER.indexOf(answer.level);
   let above = "";
-  const all = ORDER.map((level, place) => {
+  // A level at which nobody knows a name is not told.
+  const all = ORDER.filter((level) => level in answer.levels).map((level) => {
     const { prob } = answer.levels[level];
     const name = level === "exact" ? answer.levels.exact.name : group(answer.levels[level].name, answer, language);
     // What stands in the line above need not be said again.
     const short = name.startsWith(`${above} `) ? name.slice(above.length + 1) : name;
     above = name;
-    return { level, prob, name, short, isSure: place <= deepest };
+    return { level, prob, name, short, isSure: ORDER.indexOf(level) <= deepest };
   });
   // Nor what the next line says: cars without a catalogue are their class at every level.
   return all.filter((each, place) => {

@@ -52,8 +52,8 @@ def serve(settings: Settings) -> None:
         where = f"[{host}]" if ":" in host else host
         if host not in _LOOPBACK and not settings.keys:
             say(f"chajong: anybody who reaches {where} may ask, for there is no key.")
-        server = _Server(settings, keeper, metrics)
-        print(f"http://{where}:{port}/ answers for {settings.folder}; Ctrl-C stops it", flush=True)
+        greeting = f"http://{where}:{port}/ answers for {settings.folder}; Ctrl-C stops it"
+        server = _Server(settings, keeper, metrics, greeting)
         server.run(sockets=[listener])
 
 
@@ -87,7 +87,7 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, settings: Settings, keeper: Keeper, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, keeper: Keeper, metrics: Metrics, greeting: str) -> None:
         limits = settings.limits
         super().__init__(
             uvicorn.Config(
@@ -105,7 +105,12 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=math.ceil(limits.body_s + limits.deadline_s),
             )
         )
-        self._keeper = keeper
+        self._keeper, self._greeting = keeper, greeting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        # Not before: whoever reads the address may stop it at once, and signals are heard now.
+        print(self._greeting, flush=True)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
