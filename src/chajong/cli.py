@@ -154,6 +154,9 @@ def train(
     corrections: Annotated[
         Path | None, typer.Option(help="Decisions about photos to carry out first.")
     ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="The run or blend that a recipe with 'distil' learns from.")
+    ] = None,
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -183,6 +186,7 @@ def train(
         allow_noncommercial=allow_noncommercial,
         corrections=corrections,
         track=services,
+        teacher=teacher,
     )
     run = run_training(data, chosen, options)
     if run is None:

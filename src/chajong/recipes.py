@@ -13,6 +13,7 @@ from chajong.recipe import (
     Constant,
     Cosine,
     Data,
+    Distil,
     Ema,
     Focal,
     Folds,
@@ -123,6 +124,15 @@ def _cars_fast() -> Recipe:
     )
 
 
+def _cars_distilled() -> Recipe:
+    return _step(
+        _cars_fast(),
+        "cars-distilled",
+        "cars-fast that learns from a blend too (--teacher); not measured yet",
+        distil=Distil(alpha=0.7),
+    )
+
+
 def _demo() -> Recipe:
     return Recipe(
         name="demo",
@@ -148,7 +158,7 @@ LADDER: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe 
 """The seven rungs, from the lowest."""
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
-    {**LADDER, **{recipe.name: recipe for recipe in (_cars_fast(), _demo())}}
+    {**LADDER, **{recipe.name: recipe for recipe in (_cars_fast(), _cars_distilled(), _demo())}}
 )
 """All named recipes."""
 
