@@ -288,7 +288,12 @@ def _networks_that_teach(
 
 
 def _fold(
-    run: Run, name: str, manifest: Manifest, folds: Split | None, cache: Cache, teacher: Path | None
+    run: Run,
+    name: str,
+    manifest: Manifest,
+    folds: Split | None,
+    cache: Cache,
+    teacher: Path | None = None,
 ) -> Fold:
     from chajong.training.distil import out_of_fold, soft_targets
 
