@@ -70,10 +70,10 @@ def build_network(
     Raises:
         WeightsError: If the weights cannot be had, do not fit, or may not be used.
     """  # noqa: DOC502 raised by what it calls
+    network = _create(model, num_classes, pretrained=False)
     if model.weights == "pretrained":
         network, source = _pretrained(model, num_classes, allow_noncommercial)
         return with_head(network, model), source
-    network = _create(model, num_classes, pretrained=False)
     if model.weights == "none":
         return with_head(network, model), Source("none", "", *_expected_input(network))
     source = _load_file(network, Path(model.weights))
