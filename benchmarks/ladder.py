@@ -1,24 +1,31 @@
 """The seven rungs of the ladder on one small backbone, one after the other: a table of scores.
 
-    python -m benchmarks.ladder DATA --weights FILE [--backbone mobilenetv2_100] [--epochs 2]
-        [--size-px 96] [--lr 1e-3] [--out runs-ladder] [--truth DATA/test_labels.csv]
+    python -m benchmarks.ladder DATA --weights FILE [--backbone mobilenetv2_100] [--epochs 12]
+        [--size-px 128] [--lr 1e-3] [--seeds 3] [--out runs-ladder] [--truth FILE] [--rungs NAME...]
 
-Each rung is a run of its own in --out, so a second call goes on where the first one stopped. The
-truth only scores the finished predictions.
+One seed for every rung, and `--seeds` of them for those of `--seeded`: mean and spread over the
+trainings. Rungs that are the same on the given backbone are trained once, and the table says so.
+Every run lies in a folder of its own in --out, so a second call goes on where the first one
+stopped. The truth only scores the finished predictions. The table is also --out/ladder.md.
 """
 
 import argparse
 from pathlib import Path
 
+from benchmarks.trained import answers, show, spread, table, trained
+from chajong.recipe import Recipe
 from chajong.recipes import LADDER, load_recipe
 from chajong.run import Run
 from chajong.score import read_truth, score
-from chajong.training.predict import predict
-from chajong.training.train import Options, train
+from chajong.training.train import Options
+
+SEEDED = ("convnext-focal-ema", "convnext-focal-ema-mixup")
+FIGURES = ("log_loss", "top1", "ece")
 
 
-def climb(name: str, asked: argparse.Namespace) -> Run:
-    recipe = load_recipe(
+def recipe_of(name: str, asked: argparse.Namespace, place: int = 0) -> Recipe:
+    """A rung as it is trained here, with its first seed or a later one."""
+    return load_recipe(
         name,
         [
             f"model.backbone={asked.backbone}",
@@ -26,20 +33,40 @@ def climb(name: str, asked: argparse.Namespace) -> Run:
             f"train.epochs={asked.epochs}",
             f"data.size_px={asked.size_px}",
             f"optim.lr={asked.lr}",
+            f"train.seed={LADDER[name].train.seed + place}",
         ],
     )
-    folder = asked.out / name
-    train(asked.data, recipe, Options(out=folder))
-    return Run.load(folder)
 
 
-def row(name: str, run: Run, asked: argparse.Namespace) -> str:
-    found = run.score() or {}
-    figures = [f"{found[key]['value']:.3f}" for key in ("log_loss", "top1", "ece")]
+def alike(asked: argparse.Namespace) -> dict[str, list[str]]:
+    """Rungs that are the same here, by the first of them."""
+    groups: dict[str, list[str]] = {}
+    for name in asked.rungs:
+        groups.setdefault(recipe_of(name, asked).fingerprint, []).append(name)
+    return {names[0]: names for names in groups.values()}
+
+
+def climb(name: str, asked: argparse.Namespace) -> list[Run]:
+    """The runs of a rung, one a seed."""
+    runs = []
+    for place in range(asked.seeds if name in asked.seeded else 1):
+        folder = asked.out / (f"{name}-seed{place}" if place else name)
+        runs.append(trained(asked.data, recipe_of(name, asked, place), Options(out=folder)))
+    return runs
+
+
+def row(names: list[str], runs: list[Run], asked: argparse.Namespace) -> list[str]:
+    """A line of the table."""
+    figures = []
+    for key in FIGURES:
+        figures.append(spread([(run.score() or {})[key]["value"] for run in runs]))
     if asked.truth is not None:
-        tested = score(predict(run, asked.data), read_truth(asked.truth))
-        figures += [f"{x.value:.3f}" for x in (tested.log_loss, tested.top1, tested.ece)]
-    return " | ".join([f"| `{name}`", *figures, f"{run.seconds():.0f} |"])
+        truth = read_truth(asked.truth)
+        tested = [score(answers(run, asked.data), truth) for run in runs]
+        figures += [spread([getattr(one, key).value for one in tested]) for key in FIGURES]
+    seconds = spread([run.seconds() for run in runs], 0)
+    said = ", ".join(f"`{name}`" for name in names)
+    return [said, str(len(runs)), str(len(runs[0].models)), *figures, seconds]
 
 
 def main() -> None:
@@ -47,19 +74,32 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", default="none")
     parser.add_argument("--backbone", default="mobilenetv2_100")
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--size-px", type=int, default=96)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--size-px", type=int, default=128)
     parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeded", nargs="+", choices=LADDER, default=SEEDED)
+    parser.add_argument("--rungs", nargs="+", choices=LADDER, default=tuple(LADDER))
     parser.add_argument("--out", type=Path, default=Path("runs-ladder"))
     parser.add_argument("--truth", type=Path)
     asked = parser.parse_args()
-    heads = ["recipe", "log loss", "top-1", "ECE"]
+    heads = ["recipe", "seeds", "folds", "log loss", "top-1", "ECE"]
     if asked.truth is not None:
         heads += ["test log loss", "test top-1", "test ECE"]
-    rows = [row(name, climb(name, asked), asked) for name in LADDER]
-    print(" | ".join(["| " + heads[0], *heads[1:], "seconds |"]))
-    print("|" + " --- |" * (len(heads) + 1))
-    print("\n".join(rows))
+    groups = alike(asked)
+    rows = [row(names, climb(first, asked), asked) for first, names in groups.items()]
+    text = (
+        f"{asked.backbone}, {asked.epochs} epochs at {asked.size_px} px, rate {asked.lr:g}, "
+        f"{asked.weights}\n\n" + table([*heads, "seconds"], rows)
+    )
+    for first, names in groups.items():
+        if names[1:]:
+            others = " and ".join(f"`{name}`" for name in names[1:])
+            text += (
+                f"\n`{first}` and {others} differ by their backbone alone: here they are the same "
+                "and trained once.\n"
+            )
+    show(text, asked.out / "ladder.md")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from chajong.photos.cache import build_cache, default_cache_folder
 from chajong.recipe import Recipe
 from chajong.recipes import load_recipe
 from chajong.training.allocator import keep_large_blocks
-from chajong.training.fit import Fit, Fold
+from chajong.training.fit import Fit
+from chajong.training.fold import Fold
 from chajong.training.loader import Examples
 from chajong.training.optim import choose_what_learns
 from chajong.training.train import evaluation_preprocess

@@ -49,7 +49,11 @@ def command_of(arguments: list[str]) -> tuple[Any, list[str]]:
 
 
 def options_of(command: Any) -> set[str]:
-    own = {name for parameter in command.params for name in parameter.opts}
+    own = {
+        name
+        for parameter in command.params
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
     inner = [options_of(each) for each in getattr(command, "commands", {}).values()]
     return own.union({"--help"}, *inner)
 

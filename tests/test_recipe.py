@@ -6,23 +6,30 @@ from pydantic import ValidationError
 
 from chajong.recipe import (
     AdamW,
+    CosineHead,
     CrossEntropy,
     Data,
+    Distil,
     Ema,
     Focal,
     Folds,
+    Gem,
     Grow,
     Infer,
     Loss,
     Mix,
+    Model,
     Recipe,
     Schedule,
+    Swa,
+    Taxonomy,
     Train,
     fingerprint_of,
 )
 from chajong.recipe_augment import Augment, Crop, Flip, Rotation
 from chajong.recipe_file import make_recipe, override_path
 from chajong.recipe_part import Part
+from chajong.recipes import RECIPES
 
 UNIONS = {"augment": Augment, "loss": Loss, "schedule": Schedule}
 
@@ -35,10 +42,13 @@ def members(union: Any) -> tuple[type[Part], ...]:
 FULL = Recipe(
     name="full",
     about="every part that a recipe can have",
+    model=Model(gem=Gem(), cosine=CosineHead()),
     data=Data(size_px=128, grow=(Grow(after=0.5, size_px=160),), eval_px=192),
     augment=tuple(kind() for kind in members(Augment)),
     mix=Mix(mixup=0.4, cutmix=0.5, p=0.6, until=0.7),
     loss=Focal(gamma=1.5, alpha="inverse_frequency"),
+    taxonomy=Taxonomy(generation=0.1, model=0.05, maker=0.02),
+    distil=Distil(),
     optim=AdamW(clip_norm=1.0, layer_decay=0.8),
     train=Train(ema=Ema(), patience=5, head_only=0.1),
     folds=Folds(num_folds=4, trained=(0, 2)),
@@ -79,8 +89,9 @@ def changed(path: tuple[str, ...], value: Any) -> Recipe | None:
     return None
 
 
-# The only kind of its part; and views may not repeat, so that no single one can change.
-FIXED = {("optim", "kind"), ("infer", "views", "0"), ("infer", "views", "1")}
+# The only kind of its part; views may not repeat, so that no single one can change; and there is
+# one average.
+FIXED = {("optim", "kind"), ("infer", "views", "0"), ("infer", "views", "1"), ("train", "swa")}
 LEAVES = {path: value for path, value in leaves(FULL.model_dump(mode="json")) if path not in FIXED}
 
 
@@ -109,6 +120,40 @@ def test_whole_numbers_are_the_same_decision_as_floats() -> None:
 
 def test_fingerprint_of_plain_values_is_that_of_the_recipe() -> None:
     assert fingerprint_of(FULL.model_dump(mode="json")) == FULL.fingerprint
+
+
+def test_keys_that_came_later_leave_older_fingerprints_as_they_were() -> None:
+    values = Recipe(name="old").model_dump(mode="json")
+    for part, key in (
+        ("model", "gem"),
+        ("model", "cosine"),
+        ("train", "swa"),
+        ("train", "compile"),
+    ):
+        del values[part][key]
+    for key in ("taxonomy", "distil"):
+        del values[key]
+    # Of the version before these keys.
+    assert fingerprint_of(values) == Recipe(name="old").fingerprint
+    assert RECIPES["cars-fast"].fingerprint.startswith("b8918254cd17")
+    assert RECIPES["convnext-focal-ema-kfold"].fingerprint.startswith("853e86a970a3")
+
+
+def test_there_is_one_average() -> None:
+    with pytest.raises(ValidationError, match="there is one average"):
+        Train(ema=Ema(), swa=Swa())
+    assert Train(swa=Swa()).averages
+    assert Train(ema=Ema()).averages
+    assert not Train().averages
+    swa = Recipe(name="x", train=Train(swa=Swa()))
+    assert swa.fingerprint != Recipe(name="x").fingerprint
+    shorter = Recipe(name="x", train=Train(swa=Swa(last=0.1)))
+    assert shorter.fingerprint != swa.fingerprint
+
+
+def test_relatives_leave_something_to_the_class() -> None:
+    with pytest.raises(ValidationError, match="must leave generation \\+ model \\+ maker below 1"):
+        Taxonomy(generation=0.5, model=0.3, maker=0.2)
 
 
 def test_recipe_is_frozen_and_compares_by_value() -> None:

@@ -72,7 +72,10 @@ def test_all_mistakes_are_reported_at_once() -> None:
     [
         ({"model": 3}, "model: must be a mapping of 'backbone', 'weights', 'dropout',"),
         ({"train": {"ema": True}}, "train.ema: must be a mapping of 'decay', 'warmup'. Got True."),
-        ({"loss": "focal"}, "loss: must be a mapping with a 'kind', 'cross_entropy', 'focal'."),
+        (
+            {"loss": "focal"},
+            "loss: must be a mapping with a 'kind', 'cross_entropy', 'focal', 'poly'.",
+        ),
         ({"augment": {"kind": "flip"}}, "augment: must be a list. Got {'kind': 'flip'}."),
         ({"augment": [3]}, "augment.0: must be a mapping with a 'kind', 'crop',"),
         ({"augment": [{"kind": "crop", "scale": [1]}]}, "augment.0.scale.1: is missing."),

@@ -129,6 +129,7 @@ def train(
     cache_limit: str | None = None,
     allow_noncommercial: bool = False,
     corrections: StrPath | None = None,
+    teacher: StrPath | None = None,
     track: Sequence[str] = (),
 ) -> Run:
     """Train every fold that is not trained yet, then score the out-of-fold predictions.
@@ -144,6 +145,7 @@ def train(
         cache_limit: Most that resized photos may take, such as `20GB`.
         allow_noncommercial: Whether weights that may not be used commercially are fine.
         corrections: A file of decisions about photos to carry out first.
+        teacher: The folder of a run or a blend to learn from, for recipes that distil.
         track: Services that show the run: `wandb`, `mlflow`, `tensorboard`.
 
     Returns:
@@ -171,6 +173,7 @@ def train(
         cache_limit_bytes=limit,
         allow_noncommercial=allow_noncommercial,
         corrections=path_of(corrections),
+        teacher=path_of(teacher),
         track=services,
     )
     run = run_training(Path(data), chosen, options)

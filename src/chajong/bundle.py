@@ -17,20 +17,18 @@ optional field of bundle.json names; older versions refuse a bundle by its `form
 Shapes: n photos, k networks, v views, c classes.
 """
 
-import csv
 import hashlib
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from chajong.added import Added
 from chajong.blending.blend import Blend
-from chajong.catalogue import COLUMNS, Catalogue
+from chajong.catalogue import Catalogue
 from chajong.errors import BundleError, DataError
 from chajong.files import fingerprint, make_folder, read_json, write_json, write_text, writing
 from chajong.gallery import Gallery
@@ -324,7 +322,7 @@ class Bundle:
         if self.risks is not None and self.facts.risks is not None:
             self.risks.save(self.folder / self.facts.risks)
         self.learned.save(self.folder / _LABELS)
-        write_text(self.folder / _CATALOGUE, _csv(self.cars))
+        write_text(self.folder / _CATALOGUE, self.cars.to_csv())
         write_json(self.folder / _GOLDEN, asdict(self.golden))
         write_json(self.folder / _CARD, card)
         write_text(self.folder / "CARD.md", text)
@@ -411,13 +409,3 @@ def _touched(folder: Path) -> Iterator[str]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _csv(catalogue: Catalogue) -> str:
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for car in catalogue.cars:
-        values = {"class": car.name, **asdict(car)}
-        writer.writerow("" if values[name] is None else values[name] for name in COLUMNS)
-    return text.getvalue()

@@ -4,9 +4,10 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from importlib.resources import as_file, files
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,20 @@ class Catalogue:
         """
         if problems := list(_problems(self.cars)):
             raise DataError("\n  ".join(["The catalogue cannot be used:", *problems]))
+
+    def to_csv(self) -> str:
+        """Write what `read` reads.
+
+        Returns:
+            The text of a CSV, a line a class.
+        """
+        text = StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for car in self.cars:
+            values = {"class": car.name, **asdict(car)}
+            writer.writerow("" if values[name] is None else values[name] for name in COLUMNS)
+        return text.getvalue()
 
     @classmethod
     def read(cls, path: Path) -> "Catalogue":

@@ -155,6 +155,9 @@ def train(
     corrections: Annotated[
         Path | None, typer.Option(help="Decisions about photos to carry out first.")
     ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="The run or blend that a recipe with 'distil' learns from.")
+    ] = None,
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -178,6 +181,7 @@ def train(
         allow_noncommercial=allow_noncommercial,
         corrections=corrections,
         track=track or (),
+        teacher=teacher,
     )
     for line in run.summary():
         print(line)

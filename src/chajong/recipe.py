@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -36,6 +37,33 @@ ViewName = Literal[
 SAID_OF_ITSELF = frozenset({"name", "about"})
 """The keys of a recipe that decide nothing."""
 
+# Keys that are younger than some runs, each with the value at which it does nothing: there it is
+# left out of the fingerprint, which so stays what it was before.
+_YOUNGER: Mapping[tuple[str, ...], Any] = MappingProxyType(
+    {
+        ("model", "gem"): None,
+        ("model", "cosine"): None,
+        ("taxonomy",): None,
+        ("distil",): None,
+        ("train", "swa"): None,
+        ("train", "compile"): False,
+    }
+)
+
+
+class Gem(Part):
+    """Generalised-mean pooling (Radenovic et al., 2019): the p-th root of the mean p-th power."""
+
+    p: Annotated[Real, Field(ge=1)] = Field(3.0, description="1 is the mean; more is peakier")
+    learned: bool = True
+
+
+class CosineHead(Part):
+    """A last layer that sees angles alone: scale times the cosine to each class's weights."""
+
+    scale: Positive = 16.0
+    learned: bool = True
+
 
 class Model(Part):
     """The network: its body, where its weights come from, and how much of it learns."""
@@ -47,6 +75,8 @@ class Model(Part):
     frozen_stages: Count = Field(
         0, description="how many stages, from the photo on, keep their pretrained weights"
     )
+    gem: Gem | None = Field(None, description="instead of the mean over places")
+    cosine: CosineHead | None = Field(None, description="instead of the linear last layer")
 
 
 class Grow(Part):
@@ -119,7 +149,46 @@ class Focal(Part):
     alpha: Literal["inverse_frequency"] | None = None
 
 
-Loss = Annotated[CrossEntropy | Focal, Field(discriminator="kind")]
+class Poly(Part):
+    """Poly-1 loss (Leng et al., 2022): cross-entropy and epsilon times the missed probability."""
+
+    kind: Literal["poly"] = "poly"
+    epsilon: Annotated[Real, Field(ge=-1)] = 1.0
+    smoothing: PartFraction = 0.0
+
+
+Loss = Annotated[CrossEntropy | Focal | Poly, Field(discriminator="kind")]
+
+
+class Taxonomy(Part):
+    """Shares of each target that go to its relatives, by the catalogue.
+
+    A share is spread evenly over the other classes of the same generation, model or maker; where
+    there are none, or nothing is known, it stays with the class itself.
+    """
+
+    generation: PartFraction = 0.0
+    model: PartFraction = 0.0
+    maker: PartFraction = 0.0
+
+    @field_validator("maker")
+    @classmethod
+    def _leaves_something(cls, maker: float, others: ValidationInfo) -> float:
+        if maker + sum(others.data.get(name, 0.0) for name in ("generation", "model")) >= 1:
+            raise ValueError("must leave generation + model + maker below 1")
+        return maker
+
+
+class Distil(Part):
+    """Learning what a teacher says of the training photos (Hinton et al., 2015).
+
+    Without `online` the teacher's out-of-fold table is taken; with it, its networks see the same
+    augmented and mixed photos (Beyer et al., 2022), which costs their time at each step.
+    """
+
+    alpha: Share = Field(0.7, description="the teacher's share of the target")
+    temperature: Positive = Field(1.0, description="divides the teacher's logits")
+    online: bool = False
 
 
 class AdamW(Part):
@@ -169,6 +238,15 @@ class Ema(Part):
     warmup: bool = Field(False, description="start with a short memory that grows to 'decay'")
 
 
+class Swa(Part):
+    """The plain mean of the weights after each step of the last epochs (Izmailov et al., 2018).
+
+    Batch norms are measured anew for it.
+    """
+
+    last: Share = Field(0.25, description="share of the epochs, at the end, that it is taken over")
+
+
 class Train(Part):
     """How long, how fast and how exactly to train."""
 
@@ -182,8 +260,22 @@ class Train(Part):
     )
     keep: Literal["best", "last"] = Field("best", description="the epoch whose weights stay")
     ema: Ema | None = None
+    swa: Swa | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: bool = Field(False, description="torch.compile: minutes at first, faster after that")
     seed: Count = 42
+
+    @field_validator("swa")
+    @classmethod
+    def _averages_in_one_way(cls, swa: Swa | None, others: ValidationInfo) -> Swa | None:
+        if swa is not None and others.data.get("ema") is not None:
+            raise ValueError("must be none where train.ema is set: there is one average")
+        return swa
+
+    @property
+    def averages(self) -> bool:
+        """Whether averaged weights are kept beside the raw ones."""
+        return self.ema is not None or self.swa is not None
 
 
 class Folds(Part):
@@ -216,7 +308,7 @@ class Infer(Part):
     """How finished models look at photos."""
 
     views: tuple[ViewName, ...] = ("plain", "flip")
-    weights: Literal["ema", "raw"] = Field("ema", description="raw where the recipe has no EMA")
+    weights: Literal["ema", "raw"] = Field("ema", description="raw where nothing is averaged")
     temperature: Positive = Field(
         1.0, description="divides the logits; below 1 for models that strong mixing left unsure"
     )
@@ -239,6 +331,8 @@ class Recipe(Part):
     augment: tuple[Augment, ...] = ()
     mix: Mix = Mix()
     loss: Loss = CrossEntropy()
+    taxonomy: Taxonomy | None = None
+    distil: Distil | None = None
     optim: AdamW = AdamW()
     schedule: Schedule = Constant()
     train: Train = Train()
@@ -284,4 +378,15 @@ def fingerprint_of(values: Mapping[str, Any]) -> str:
     Returns:
         The fingerprint that the recipe has.
     """
-    return fingerprint({key: values[key] for key in values if key not in SAID_OF_ITSELF})
+    said = {key: values[key] for key in values if key not in SAID_OF_ITSELF}
+    for path, off in _YOUNGER.items():
+        said = _without(said, path, off)
+    return fingerprint(said)
+
+
+def _without(values: Mapping[str, Any], path: tuple[str, ...], off: Any) -> dict[str, Any]:
+    key, *rest = path
+    inner = values.get(key)
+    if rest and isinstance(inner, Mapping):
+        return {**values, key: _without(inner, tuple(rest), off)}
+    return {k: v for k, v in values.items() if rest or k != key or v != off}

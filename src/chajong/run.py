@@ -47,6 +47,8 @@ class Record(BaseModel):
     environment: dict[str, Any]
     corrections: str | None = None
     corrected: str | None = None
+    teacher: str | None = None
+    teacher_fingerprint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,10 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """Names the run by its recipe and data, and whether one model learns of every photo."""
+        """Names the run by recipe, data, teacher, and whether one model learns of every photo."""
         kind = ["all"] if self.models == ("all",) else []
+        if self.record.teacher_fingerprint is not None:
+            kind += ["teacher", self.record.teacher_fingerprint]
         return fingerprint(self.record.recipe_fingerprint, self.record.data_fingerprint, *kind)
 
     @property
@@ -306,6 +310,12 @@ class Run:
             raise RunError(
                 f"{self.folder} started from {self.record.weights}; now there is "
                 f"{facts.weights}. Restore them, or choose another folder with --out."
+            )
+        if facts.teacher_fingerprint != self.record.teacher_fingerprint:
+            raise RunError(
+                f"{self.folder} was taught by {self.record.teacher or 'no one'}; now the teacher "
+                f"is {facts.teacher or 'no one'}, or was trained anew. Give the same teacher, or "
+                "choose another folder with --out."
             )
         if ("all" in self.models) != ("all" in facts.models):
             raise RunError(

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from chajong.recipe import CrossEntropy, Focal, Loss
+from chajong.recipe import CrossEntropy, Focal, Loss, Poly
 from chajong.training.losses import focal, inverse_frequency, make_loss
 
 COUNTS = torch.tensor([50, 3, 0, 11, 1])
-LOSSES: tuple[CrossEntropy | Focal, ...] = (
+AnyLoss = CrossEntropy | Focal | Poly
+LOSSES: tuple[AnyLoss, ...] = (
     CrossEntropy(),
     CrossEntropy(smoothing=0.1),
     Focal(gamma=0.0),
@@ -22,6 +23,9 @@ LOSSES: tuple[CrossEntropy | Focal, ...] = (
     Focal(gamma=0.0, alpha="inverse_frequency"),
     Focal(gamma=0.5, alpha="inverse_frequency"),
     Focal(gamma=2.0, alpha="inverse_frequency"),
+    Poly(),
+    Poly(epsilon=2.5, smoothing=0.1),
+    Poly(epsilon=-0.5),
 )
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=repr)
 kinds_of_targets = pytest.mark.parametrize("kind", ["hard", "soft"])
@@ -38,9 +42,7 @@ def logits_and_targets(kind: str, num_photos: int = 16) -> tuple[Tensor, Tensor]
     return logits, functional.one_hot(classes, 5).float()
 
 
-def slowly(
-    loss: CrossEntropy | Focal, logits: NDArray[np.float64], targets: NDArray[np.float64]
-) -> float:
+def slowly(loss: AnyLoss, logits: NDArray[np.float64], targets: NDArray[np.float64]) -> float:
     """The loss as its paper has it, number by number, in float64."""
     counts = COUNTS.numpy()
     present = [count for count in counts if count]
@@ -49,9 +51,11 @@ def slowly(
         shifted = [np.exp(score - max(scores)) for score in scores]
         probs = [number / sum(shifted) for number in shifted]
         total = 0.0
+        if isinstance(loss, Poly):
+            total += loss.epsilon * sum(w * (1 - p) for w, p in zip(wanted, probs, strict=True))
         for label, prob in enumerate(probs):
             share, weight = wanted[label], 1.0
-            if isinstance(loss, CrossEntropy):
+            if isinstance(loss, CrossEntropy | Poly):
                 share = share * (1 - loss.smoothing) + loss.smoothing / len(probs)
             else:
                 # (1 - p) as the sum of the others keeps the digits.
@@ -72,7 +76,7 @@ def test_every_kind_of_loss_is_under_contract() -> None:
 
 @every_loss
 @kinds_of_targets
-def test_equals_the_slow_formula(loss: CrossEntropy | Focal, kind: str) -> None:
+def test_equals_the_slow_formula(loss: AnyLoss, kind: str) -> None:
     logits, targets = logits_and_targets(kind)
     wanted = slowly(loss, logits.double().numpy(), targets.double().numpy())
     assert make_loss(loss, COUNTS)(logits, targets).item() == pytest.approx(wanted, rel=1e-5)
@@ -80,7 +84,7 @@ def test_equals_the_slow_formula(loss: CrossEntropy | Focal, kind: str) -> None:
 
 @every_loss
 @kinds_of_targets
-def test_gradient_equals_the_slow_formulas(loss: CrossEntropy | Focal, kind: str) -> None:
+def test_gradient_equals_the_slow_formulas(loss: AnyLoss, kind: str) -> None:
     logits, targets = logits_and_targets(kind, num_photos=3)
     logits.requires_grad_()
     (gradient,) = torch.autograd.grad(make_loss(loss, COUNTS)(logits, targets), logits)
@@ -93,7 +97,7 @@ def test_gradient_equals_the_slow_formulas(loss: CrossEntropy | Focal, kind: str
 
 
 @every_loss
-def test_a_hard_target_is_a_soft_one_with_all_on_one_class(loss: CrossEntropy | Focal) -> None:
+def test_a_hard_target_is_a_soft_one_with_all_on_one_class(loss: AnyLoss) -> None:
     logits, targets = logits_and_targets("hard")
     almost = targets * (1 - 1e-6) + 1e-6 / 5
     compute = make_loss(loss, COUNTS)
@@ -102,8 +106,8 @@ def test_a_hard_target_is_a_soft_one_with_all_on_one_class(loss: CrossEntropy | 
     )
 
 
-@pytest.mark.parametrize("loss", [CrossEntropy(), Focal(gamma=0.0)], ids=repr)
-def test_the_neutral_setting_is_cross_entropy(loss: CrossEntropy | Focal) -> None:
+@pytest.mark.parametrize("loss", [CrossEntropy(), Focal(gamma=0.0), Poly(epsilon=0)], ids=repr)
+def test_the_neutral_setting_is_cross_entropy(loss: AnyLoss) -> None:
     logits, targets = logits_and_targets("hard")
     wanted = functional.cross_entropy(logits, targets.argmax(dim=1)).item()
     assert make_loss(loss, COUNTS)(logits, targets).item() == pytest.approx(wanted, abs=1e-6)
@@ -124,7 +128,7 @@ def test_the_neutral_setting_is_cross_entropy(loss: CrossEntropy | Focal) -> Non
     ],
 )
 def test_extreme_logits_give_finite_losses_and_gradients(
-    loss: CrossEntropy | Focal, kind: str, rows: list[list[float]]
+    loss: AnyLoss, kind: str, rows: list[list[float]]
 ) -> None:
     logits = torch.tensor(rows, dtype=torch.float32, requires_grad=True)
     for label in range(5):
@@ -140,9 +144,7 @@ def test_extreme_logits_give_finite_losses_and_gradients(
 
 @every_loss
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
-def test_half_precision_logits_give_a_float32_loss(
-    loss: CrossEntropy | Focal, half: torch.dtype
-) -> None:
+def test_half_precision_logits_give_a_float32_loss(loss: AnyLoss, half: torch.dtype) -> None:
     logits, targets = logits_and_targets("soft")
     rounded = logits.to(half)
     found = make_loss(loss, COUNTS)(rounded, targets)

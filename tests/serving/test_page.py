@@ -70,7 +70,7 @@ def good(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def asked(service: Running, photo: Path) -> dict[str, Any]:
     """What the service says without a page."""
-    found: dict[str, Any] = service.ask("/v1/predict", photo.read_bytes()).json
+    found: dict[str, Any] = service.ask("/v1/predict?nearest=4", photo.read_bytes()).json
     return found
 
 
@@ -117,6 +117,18 @@ def test_choosing_photos(service: Running, browser: "Browser", good: list[Path])
         told = page.get_by_role("status").text_content() or ""
         told_name, _, told_answer = re.sub(r"\s", " ", told).partition(": ")
         assert told_answer == said_of(found[NAMES.index(told_name)])
+
+        near = first.locator(".nearest li")
+        assert near.count() == 4 == len(found[0]["nearest"])
+        assert all(
+            one["name"] in near.nth(k).inner_text() for k, one in enumerate(found[0]["nearest"])
+        )
+        first.get_by_role("button", name="What decided it").click()
+        first.get_by_text("What decided whether it is").wait_for()
+        drawn = "image => image.complete && image.naturalWidth > 0 && image.src"
+        heat = first.locator("img").first.evaluate(drawn)
+        first.get_by_role("button", name="What decided it").click()  # and the photo again
+        assert heat and heat != first.locator("img").first.evaluate(drawn)
 
         first.get_by_role("button", name="Copy JSON").click()
         page.get_by_text("Copied").wait_for()
@@ -207,13 +219,14 @@ def test_by_keyboard_alone(service: Running, browser: "Browser", good: list[Path
         chooser.value.set_files(good[:2])
         wait(page, 2)
         seen = []
-        for _ in range(6):
+        for _ in range(8):
             page.keyboard.press("Tab")
             seen.append(page.evaluate(focus))
-        assert seen == ["copy_all", "clear", *2 * ["copy quiet", "remove quiet"]]
+        assert seen == ["copy_all", "clear", *2 * ["heat", "copy quiet", "remove quiet"]]
         page.keyboard.press("Enter")
         assert page.locator("article").count() == 1
         assert page.evaluate(focus) == "headline"
+        page.keyboard.press("Tab")
         page.keyboard.press("Tab")
         page.keyboard.press("Space")
         page.get_by_text("Copied").wait_for()

@@ -26,7 +26,7 @@ from tests.training.tiny import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ringing(Examples):
     """Photos during whose n-th reading the user presses Ctrl-C."""
 
@@ -41,7 +41,7 @@ class Ringing(Examples):
 
 def ringing(step: int) -> Ringing:
     examples = make_examples()
-    return Ringing(examples.pixels, examples.rows, examples.targets, [step])
+    return Ringing(examples.pixels, examples.rows, examples.targets, reads=[step])
 
 
 def everything_on(**changes: Any) -> Any:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chajong.recipe import AdamW, Data, Folds, Infer, Model, Recipe, Train
-from chajong.training.fit import Fit, Fold
+from chajong.training.fit import Fit
+from chajong.training.fold import Fold
 from chajong.training.loader import Examples
 from chajong.training.weights import build_network
 from chajong.training.world import World

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,8 +20,10 @@ from chajong.progress import Interrupted, Progress, duration
 from chajong.recipe import Recipe
 from chajong.tracking.guard import Trackers
 from chajong.training.augment import augment, normalise
+from chajong.training.average import NUM_PHOTOS, TailMean, make_average, measure_norms
 from chajong.training.checkpoint import Checkpoint
 from chajong.training.draws import Draws
+from chajong.training.fold import Fold
 from chajong.training.infer import Eye, infer_rows
 from chajong.training.loader import Batches, Examples
 from chajong.training.losses import make_loss
@@ -34,36 +35,11 @@ from chajong.training.optim import (
 )
 from chajong.training.precision import autocast, choose_precision
 from chajong.training.stop import Stop, asked_to_stop
+from chajong.training.teacher import Teacher
 from chajong.training.world import World
 
 CHECKPOINT = "checkpoint.pt"
 _SHOWN_EVERY_S = 3.0
-
-
-@dataclass(frozen=True)
-class Fold:
-    """What one model learns from, and what it is checked on.
-
-    Args:
-        name: Number of the fold, or `all`.
-        train: The training photos.
-        validation: The photos left out, or none.
-        num_classes: Outputs of the network.
-        canonical: Each class's first equal class `(c,)`.
-        folder: Where the model's files go.
-    """
-
-    name: str
-    train: Examples
-    validation: Examples | None
-    num_classes: int
-    canonical: NDArray[np.intp]
-    folder: Path
-
-    @property
-    def number(self) -> int:
-        """Number of the fold; a number of its own for `all`."""
-        return 1000 if self.name == "all" else int(self.name)
 
 
 class Fit:
@@ -78,6 +54,7 @@ class Fit:
         world: This process's place among those that train together.
         checkpoint_s: Seconds between two checkpoints within an epoch.
         trackers: Services that are told what is measured, if any.
+        teacher: Networks that the network learns from too, if any.
     """
 
     def __init__(
@@ -90,23 +67,24 @@ class Fit:
         world: World,
         checkpoint_s: float = 60.0,
         trackers: Trackers | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         world.check_batch(recipe.train.batch_size)
         self.recipe, self.fold, self.world = recipe, fold, world
         self.checkpoint_s, self.trackers = checkpoint_s, trackers or Trackers()
-        self.mean, self.std = mean, std
+        self.mean, self.std, self.teacher = mean, std, teacher
         self.precision = choose_precision(recipe.train.precision, world.device)
         network = world.synchronise(network).to(world.device)
         self.network: nn.Module = network.to(memory_format=torch.channels_last)
         self.optimiser = make_optimiser(self.network, recipe.optim)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=self.precision == "fp16")
-        ema = recipe.train.ema
-        self.ema: ModelEmaV3 | None = None
-        if ema is not None:
-            self.ema = ModelEmaV3(self.network, decay=ema.decay, use_warmup=ema.warmup)
         self.batches = Batches(
             fold.train, recipe.train.batch_size, (recipe.train.seed, fold.number), world
         )
+        num_updates = recipe.train.epochs * -(-self.batches.num_steps // recipe.optim.accumulate)
+        self.average = make_average(self.network, recipe.train, num_updates)
+        if recipe.train.compile:
+            self.network.compile()
         counts = np.bincount(fold.train.targets, minlength=fold.num_classes)
         self.loss = make_loss(recipe.loss, torch.from_numpy(counts).to(world.device))
         self.at = Checkpoint()
@@ -165,7 +143,8 @@ class Fit:
         Returns:
             The evaluator.
         """
-        network = self.ema.module if averaged and self.ema is not None else self.network
+        average = self.average if averaged else None
+        network = average.module if average is not None else self.network
         temperature = self.recipe.infer.temperature
         device = self.world.device
         return Eye(network, device, self.precision, self.mean, self.std, temperature)
@@ -177,14 +156,14 @@ class Fit:
             State dictionaries by `raw` and `ema`.
         """
         states = {"raw": self.network.state_dict()}
-        if self.ema is not None:
-            states["ema"] = self.ema.module.state_dict()
+        if self.average is not None:
+            states["ema"] = self.average.module.state_dict()
         return states
 
     def load_states(self, states: dict[str, dict[str, Tensor]]) -> None:
         self.network.load_state_dict(states["raw"])
-        if self.ema is not None:
-            self.ema.module.load_state_dict(states["ema"])
+        if self.average is not None:
+            self.average.module.load_state_dict(states["ema"])
 
     def _epoch(self, progress: Progress, stop: Stop) -> None:
         epoch, recipe = self.at.epoch, self.recipe
@@ -217,7 +196,18 @@ class Fit:
             "waiting_share": feed.waited_s / took,
             "seconds": took,
         }
+        self._settle(size_px)
         self._finish_epoch({**entry, **self._validate()}, progress)
+
+    def _settle(self, size_px: int) -> None:
+        # The mean of weights has batch norms of its own, on the batches that the epoch began with.
+        average = self.average
+        if not isinstance(average, TailMean) or self.at.updates <= average.after:
+            return
+        feed = islice(self.batches.epoch(self.at.epoch), -(-NUM_PHOTOS // self.batches.rows))
+        seen = (self.see(*batch, size_px)[0] for batch in feed)
+        precision = autocast(self.world.device, self.precision)
+        measure_norms(average.module, self.network, seen, precision)
 
     def _tell_step(self, loss: float) -> None:
         values = {"loss": loss, "lr": self.optimiser.param_groups[-1]["lr"]}
@@ -291,7 +281,7 @@ class Fit:
         Args:
             step: Number within the epoch.
             photos: uint8 `(n, s, s, 3)`.
-            targets: Classes `(n,)`.
+            targets: Classes `(n,)`, or probabilities `(n, c)`.
             size_px: Side h of a training photo.
 
         Returns:
@@ -301,7 +291,8 @@ class Fit:
         key = (recipe.train.seed, self.fold.number, at.epoch, step)
         draws = Draws(key, rows, self.world.share(rows), self.world.device)
         x = normalise(augment(photos, recipe.augment, size_px, draws), self.mean, self.std)
-        soft = functional.one_hot(targets, self.fold.num_classes).float()
+        whole = functional.one_hot(targets, self.fold.num_classes) if targets.ndim == 1 else targets
+        soft = whole.float()
         if at.epoch < recipe.mix.until * recipe.train.epochs:
             x, soft = mix(x, soft, recipe.mix, draws)
         # The network's own chance (dropout) must not depend on what was drawn before, either.
@@ -323,6 +314,8 @@ class Fit:
         accumulate, num_steps = self.recipe.optim.accumulate, self.batches.num_steps
         # A group at the end of an epoch may be shorter; it is a mean all the same.
         group = min(accumulate, num_steps - step // accumulate * accumulate)
+        if self.teacher is not None:
+            soft = self.teacher.teach(x, soft)
         with autocast(self.world.device, self.precision):
             logits = model(x)
         loss = self.loss(logits, soft)
@@ -344,8 +337,8 @@ class Fit:
         self.scaler.update()
         self.optimiser.zero_grad()
         self.at.updates += 1
-        if self.ema is not None:
-            self.ema.update(self.network, self.at.updates)
+        if self.average is not None:
+            self.average.update(self.network, self.at.updates)
 
     def _validate(self) -> dict[str, float]:
         if self.fold.validation is None:
@@ -364,7 +357,7 @@ class Fit:
             outcomes = metrics.outcomes(probs, truth, self.fold.canonical)
             found[f"log_loss_{kind}"] = float(outcomes.losses.mean())
             found[f"top1_{kind}"] = float((outcomes.top == outcomes.truth).mean())
-        used = self.recipe.infer.weights if self.ema is not None else "raw"
+        used = self.recipe.infer.weights if self.average is not None else "raw"
         return {"log_loss": found[f"log_loss_{used}"], "top1": found[f"top1_{used}"], **found}
 
     def look(self, photos: Examples, views: Sequence[str], averaged: bool) -> NDArray[np.float32]:

@@ -3,7 +3,8 @@
 The map is the gradient of the difference of two logits by the last feature map, times that map,
 summed over channels (HiResCAM, Draelos & Carin 2020, arXiv 2011.08891). For networks that end in a
 global mean and a linear layer it is exact: its mean is the difference of the logits, but for their
-biases.
+biases. So it is after generalised-mean pooling, where features above 0 are twice as large the pool
+is too. A layer of cosines has no such map: all places share the length that it divides by.
 
 Shapes: n photos, c classes, h w a feature map.
 """
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from chajong.training.heads import has_cosine_head
 from chajong.training.infer import Eye
 
 
@@ -29,10 +31,13 @@ def heat(
         against: (n,) class that negative places speak for.
 
     Returns:
-        `(n, h, w)`, in logits; none for networks that have no feature map with places.
+        `(n, h, w)`, in logits; none for networks that have no feature map with places, or end in
+        cosines.
     """
     network: Any = eye.network.eval()
     if not hasattr(network, "forward_features") or not hasattr(network, "forward_head"):
+        return None
+    if has_cosine_head(network):
         return None
     x = eye.prepare(torch.from_numpy(pixels))
     with torch.enable_grad():

@@ -26,11 +26,13 @@ class Examples:
         pixels: The cache `(m, s, s, 3)` uint8.
         rows: Each photo's row in the cache `(n,)`.
         targets: Each photo's class `(n,)`.
+        soft: Target probabilities `(n, c)`, where a photo's class is not all to learn from it.
     """
 
     pixels: NDArray[np.uint8]
     rows: NDArray[np.intp]
     targets: NDArray[np.intp]
+    soft: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -42,9 +44,12 @@ class Examples:
             chosen: Positions `(k,)` in [0, n).
 
         Returns:
-            Photos uint8 `(k, s, s, 3)` and classes int64 `(k,)`.
+            Photos uint8 `(k, s, s, 3)` and classes int64 `(k,)`, or probabilities float32
+            `(k, c)`.
         """
         photos = torch.from_numpy(self.pixels[self.rows[chosen]])
+        if self.soft is not None:
+            return photos, torch.from_numpy(self.soft[chosen])
         return photos, torch.from_numpy(self.targets[chosen].astype(np.int64))
 
 
@@ -93,7 +98,7 @@ class Batches:
             step: From 0.
 
         Returns:
-            Photos uint8 `(k, s, s, 3)` and classes int64 `(k,)`, on the CPU.
+            Photos uint8 `(k, s, s, 3)` and targets as `Examples.take` gives, on the CPU.
         """
         order = np.random.default_rng([*self.key, epoch]).permutation(len(self.examples))
         mine = order[step * self.rows : (step + 1) * self.rows][self.world.share(self.rows)]

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from chajong.recipe import CrossEntropy, Focal
+from chajong.recipe import CrossEntropy, Focal, Poly
 
 # Takes logits (n, c) and target probabilities (n, c); gives the mean over the photos.
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def make_loss(loss: CrossEntropy | Focal, class_counts: Tensor) -> Loss:
+def make_loss(loss: CrossEntropy | Focal | Poly, class_counts: Tensor) -> Loss:
     """Make the loss of a recipe.
 
     Args:
@@ -27,6 +27,8 @@ def make_loss(loss: CrossEntropy | Focal, class_counts: Tensor) -> Loss:
     """
     if isinstance(loss, CrossEntropy):
         return lambda logits, targets: cross_entropy(logits, targets, loss.smoothing)
+    if isinstance(loss, Poly):
+        return lambda logits, targets: poly(logits, targets, loss.epsilon, loss.smoothing)
     alpha = inverse_frequency(class_counts) if loss.alpha else None
     return lambda logits, targets: focal(logits, targets, loss.gamma, alpha)
 
@@ -43,6 +45,26 @@ def cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Te
         The mean over the photos: `-sum_c t_c log p_c`.
     """
     return functional.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+
+
+def poly(logits: Tensor, targets: Tensor, epsilon: float, smoothing: float = 0.0) -> Tensor:
+    """Poly-1 loss (Leng et al., 2022) of a softmax, for soft targets.
+
+    `-sum_c s_c log p_c + epsilon * sum_c t_c (1 - p_c)`, where s is the smoothed t. At epsilon 0
+    it is the cross-entropy.
+
+    Args:
+        logits: `(n, c)`.
+        targets: Probabilities `(n, c)`; rows sum to 1.
+        epsilon: How much the first term of the loss's series counts more, -1 or above.
+        smoothing: As of `cross_entropy`.
+
+    Returns:
+        The mean over the photos.
+    """
+    missed = -torch.expm1(functional.log_softmax(logits.float(), dim=1))
+    extra: Tensor = (targets * missed).sum(dim=1).mean()
+    return cross_entropy(logits, targets, smoothing) + epsilon * extra
 
 
 def focal(logits: Tensor, targets: Tensor, gamma: float, alpha: Tensor | None = None) -> Tensor:

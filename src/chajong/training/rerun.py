@@ -36,7 +36,10 @@ def rerun(run: Run, data: Path | None, options: Options) -> Sameness | None:
     whole = run.done == run.models and run.models != ("all",)
     for fold in (None,) if whole else run.done:
         # The licence of the weights was accepted for this run.
-        chosen = replace(options, out=out, fold=fold, allow_noncommercial=True)
+        taught = Path(run.record.teacher) if run.record.teacher is not None else None
+        chosen = replace(
+            options, out=out, fold=fold, allow_noncommercial=True, teacher=options.teacher or taught
+        )
         again = train(data or Path(run.record.data), run.recipe, chosen)
     return sameness(run, again) if again is not None else None
 

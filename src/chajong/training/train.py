@@ -3,7 +3,7 @@
 import resource
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import polars as pl
 import torch
 from torch import nn
 
+from chajong.blending.blend import Blend
 from chajong.corrections import Corrections
 from chajong.environment import describe_environment
 from chajong.errors import RecipeError, RunError
@@ -31,10 +32,12 @@ from chajong.split import Split, split
 from chajong.tracking.guard import LIMIT_S, Trackers, tracked
 from chajong.tracking.tracker import Service
 from chajong.training.allocator import keep_large_blocks
-from chajong.training.fit import CHECKPOINT, Fit, Fold
+from chajong.training.fit import CHECKPOINT, Fit
+from chajong.training.fold import Fold
 from chajong.training.loader import Examples
 from chajong.training.optim import choose_what_learns, make_optimiser
 from chajong.training.precision import choose_precision
+from chajong.training.teacher import Teacher
 from chajong.training.weights import build_network, save_weights
 from chajong.training.world import World, join_world
 
@@ -56,6 +59,7 @@ class Options:
         corrections: A file of decisions about photos to carry out first, if any.
         track: Services that show the run while it is trained.
         track_limit_s: Most seconds to wait at the end until they have everything.
+        teacher: Folder of the run or blend to learn from, where the recipe distils.
     """
 
     out: Path | None = None
@@ -69,6 +73,7 @@ class Options:
     corrections: Path | None = None
     track: tuple[Service, ...] = ()
     track_limit_s: float = LIMIT_S
+    teacher: Path | None = None
 
 
 def train(data: Path, recipe: Recipe, options: Options = Options()) -> Run | None:
@@ -108,6 +113,7 @@ def _prepare(
     network, source = build_network(recipe.model, 2, options.allow_noncommercial)
     _try_out(network, recipe)
     corrections = Corrections.load(options.corrections) if options.corrections else None
+    teacher = _teacher(recipe, options)
     manifest = audit(data, options.layout, options.cache_folder)
     if corrections is not None:
         manifest = corrections.apply(manifest)
@@ -129,6 +135,8 @@ def _prepare(
         created=now(),
         corrections=corrections.fingerprint if corrections is not None else None,
         corrected=corrections.summary() if corrections is not None else None,
+        teacher=str(options.teacher) if teacher is not None else None,
+        teacher_fingerprint=teacher.fingerprint if teacher is not None else None,
         environment={**describe_environment(), "device": _device_name(world.device)},
     )
     folder = options.out or Path("runs") / _folder_name(recipe, facts)
@@ -136,6 +144,22 @@ def _prepare(
     if world.leads:
         _introduce(run, manifest)
     return run, manifest, folds
+
+
+def _teacher(recipe: Recipe, options: Options) -> Run | Blend | None:
+    if (recipe.distil is None) != (options.teacher is None):
+        raise RecipeError(
+            f"The recipe {recipe.name} learns from a teacher: say which run or blend with "
+            "--teacher FOLDER, or set distil=null."
+            if options.teacher is None
+            else f"The recipe {recipe.name} learns from no teacher: leave --teacher out, or set "
+            "distil.alpha=0.7."
+        )
+    if options.teacher is None:
+        return None
+    from chajong.training.distil import load_teacher  # it opens models as `predict` does
+
+    return load_teacher(options.teacher)
 
 
 def _try_out(network: nn.Module, recipe: Recipe) -> None:
@@ -175,7 +199,8 @@ def _models(recipe: Recipe, fold: str | None) -> tuple[str, ...]:
 
 def _folder_name(recipe: Recipe, facts: Record) -> str:
     kind = "-all" if facts.models == ("all",) else ""
-    name = fingerprint(facts.recipe_fingerprint, facts.data_fingerprint)[:8]
+    taught = [facts.teacher_fingerprint] if facts.teacher_fingerprint is not None else []
+    name = fingerprint(facts.recipe_fingerprint, facts.data_fingerprint, *taught)[:8]
     return f"{recipe.name}{kind}-{name}"
 
 
@@ -193,6 +218,8 @@ def _introduce(run: Run, manifest: Manifest) -> None:
     say(f"recipe {run.recipe.name} on {run.recipe.model.backbone}, {record.weights}")
     if record.corrected:
         say(f"corrections: {record.corrected}")
+    if record.teacher:
+        say(f"learns from {record.teacher}")
     if record.licence:
         say(f"licence of the weights: {record.licence}")
     say(f"run folder {run.folder}; device {record.environment['device']}")
@@ -214,8 +241,9 @@ def _train_models(
     if missing:
         cache = _cache(run, manifest, options)
         for name in missing:
-            fold = _fold(run, name, manifest, folds, cache)
-            _train_model(run, fold, manifest, world, options.checkpoint_s, trackers)
+            fold = _fold(run, name, manifest, folds, cache, options.teacher)
+            teacher = _networks_that_teach(run, name, folds, options.teacher, world.device)
+            _train_model(run, fold, manifest, world, options.checkpoint_s, trackers, teacher)
             world.wait()
     if folds is not None and world.leads:
         _join(run, manifest)
@@ -247,8 +275,29 @@ def evaluation_preprocess(recipe: Recipe) -> Preprocess:
     return Preprocess(recipe.data.evaluation_px, recipe.data.aspect)
 
 
-def _fold(run: Run, name: str, manifest: Manifest, folds: Split | None, cache: Cache) -> Fold:
-    rows = manifest.trainable()
+def _networks_that_teach(
+    run: Run, name: str, folds: Split | None, teacher: Path | None, device: torch.device
+) -> Teacher | None:
+    distil = run.recipe.distil
+    if distil is None or teacher is None or not distil.online:
+        return None
+    from chajong.training.distil import load_teacher, networks_of
+
+    eyes = networks_of(load_teacher(teacher), run.labels, folds, name, device)
+    return Teacher(eyes, distil, run.record.mean, run.record.std)
+
+
+def _fold(
+    run: Run,
+    name: str,
+    manifest: Manifest,
+    folds: Split | None,
+    cache: Cache,
+    teacher: Path | None = None,
+) -> Fold:
+    from chajong.training.distil import out_of_fold, soft_targets
+
+    rows, recipe = manifest.trainable(), run.recipe
 
     def examples(chosen: pl.DataFrame) -> Examples:
         places = np.array([cache.rows[sha256] for sha256 in chosen["sha256"]], dtype=np.intp)
@@ -259,9 +308,13 @@ def _fold(run: Run, name: str, manifest: Manifest, folds: Split | None, cache: C
     if folds is not None:
         held_out = rows["id"].is_in(_fold_ids(folds, name))
         train_rows, validation = rows.filter(~held_out), examples(rows.filter(held_out))
+    learned, distil, said = examples(train_rows), recipe.distil, None
+    if teacher is not None and distil is not None and not distil.online:
+        said = out_of_fold(teacher, train_rows["id"].to_list(), run.labels)
+    soft = soft_targets(learned.targets, run.labels, recipe.taxonomy, distil, said)
     return Fold(
         name=name,
-        train=examples(train_rows),
+        train=replace(learned, soft=soft),
         validation=validation,
         num_classes=len(run.labels.names),
         canonical=run.labels.canonical,
@@ -280,6 +333,7 @@ def _train_model(
     world: World,
     checkpoint_s: float,
     trackers: Trackers,
+    teacher: Teacher | None,
 ) -> None:
     begin = time.perf_counter()
     torch.manual_seed(
@@ -287,9 +341,9 @@ def _train_model(
     )
     network, _ = build_network(run.recipe.model, fold.num_classes, allow_noncommercial=True)
     mean, std = run.record.mean, run.record.std
-    fit = Fit(run.recipe, fold, network, mean, std, world, checkpoint_s, trackers)
+    fit = Fit(run.recipe, fold, network, mean, std, world, checkpoint_s, trackers, teacher)
     history = fit.run()
-    averaged = fit.ema is not None and run.recipe.infer.weights == "ema"
+    averaged = fit.average is not None and run.recipe.infer.weights == "ema"
     facts: dict[str, Any] = {
         "seconds": sum(entry["seconds"] for entry in history),
         "wall_s": time.perf_counter() - begin,

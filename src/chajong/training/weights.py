@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from chajong.errors import RecipeError, WeightsError
 from chajong.files import replacing
 from chajong.recipe import Model
+from chajong.training.heads import with_head
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _WAYS_OUT = (
@@ -69,14 +70,15 @@ def build_network(
     Raises:
         WeightsError: If the weights cannot be had, do not fit, or may not be used.
     """  # noqa: DOC502 raised by what it calls
-    network = empty_network(model, num_classes)
-    if model.weights == "none":
-        return network, Source("none", "", *_expected_input(network))
+    network = _create(model, num_classes, pretrained=False)
     if model.weights == "pretrained":
-        return _pretrained(model, num_classes, allow_noncommercial)
+        network, source = _pretrained(model, num_classes, allow_noncommercial)
+        return with_head(network, model), source
+    if model.weights == "none":
+        return with_head(network, model), Source("none", "", *_expected_input(network))
     source = _load_file(network, Path(model.weights))
     _check_licence(source, allow_noncommercial)
-    return network, source
+    return with_head(network, model), source
 
 
 def empty_network(model: Model, num_classes: int) -> nn.Module:
@@ -92,7 +94,7 @@ def empty_network(model: Model, num_classes: int) -> nn.Module:
     Raises:
         RecipeError: If there is no such backbone or it does not know a setting.
     """  # noqa: DOC502 raised by _create
-    return _create(model, num_classes, pretrained=False)
+    return with_head(_create(model, num_classes, pretrained=False), model)
 
 
 def _create(model: Model, num_classes: int, pretrained: bool) -> nn.Module:
@@ -228,7 +230,7 @@ def _load_file(network: nn.Module, path: Path) -> Source:
     # The head of the file is for other classes, so it is dropped.
     tensors = _read_tensors(path)
     own = network.state_dict()
-    head = _head_names(network)
+    head = {name for name, _ in head_parameters(network)}
     body = {name: value for name, value in own.items() if name not in head}
     fitting = {
         name: tensors[name].to(value.dtype)
@@ -322,10 +324,6 @@ def _expected_input(
     config = getattr(network, "pretrained_cfg", None) or {}
     mean, std = config.get("mean", _MEAN), config.get("std", _STD)
     return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
-
-
-def _head_names(network: nn.Module) -> set[str]:
-    return {name for name, _ in head_parameters(network)}
 
 
 def head_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:

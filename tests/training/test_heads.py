@@ -1,0 +1,191 @@
+"""Generalised-mean pooling and cosine heads: their formulas, and all that networks go through."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from chajong.errors import RecipeError
+from chajong.recipe import CosineHead, Gem, Model
+from chajong.training.graph import write_graph
+from chajong.training.heads import CosineLinear, GemPool, has_cosine_head
+from chajong.training.heat import heat
+from chajong.training.infer import Eye
+from chajong.training.optim import choose_what_learns, make_optimiser
+from chajong.training.weights import (
+    build_network,
+    empty_network,
+    head_inputs,
+    head_parameters,
+    load_weights,
+    save_weights,
+)
+from tests.training.tiny import CPU, MEAN, STD, final, make_fit, make_pixels, make_recipe
+
+BOTH = Model(backbone="test_resnet", weights="none", gem=Gem(), cosine=CosineHead())
+GEM = Model(backbone="test_resnet", weights="none", gem=Gem())
+COSINE = Model(backbone="test_resnet", weights="none", cosine=CosineHead())
+
+
+def an_eye(model: Model) -> Eye:
+    torch.manual_seed(1)
+    return Eye(empty_network(model, 3).eval(), CPU, "fp32", MEAN, STD)
+
+
+@pytest.mark.parametrize("p", [1.0, 3.0, 4.5])
+@pytest.mark.parametrize("flatten", [True, False])
+def test_the_pool_is_the_root_of_the_mean_power(p: float, flatten: bool) -> None:
+    x = torch.randn(2, 4, 3, 5)
+    found = GemPool(Gem(p=p), flatten)(x)
+    assert found.shape == ((2, 4) if flatten else (2, 4, 1, 1))
+    positive = np.maximum(x.double().numpy(), 1e-6)
+    wanted = (positive**p).mean(axis=(2, 3)) ** (1 / p)
+    np.testing.assert_allclose(found.detach().numpy().reshape(2, 4), wanted, rtol=1e-5)
+
+
+def test_logits_are_scaled_cosines() -> None:
+    layer = CosineLinear(6, 3, CosineHead(scale=12))
+    x = torch.randn(4, 6) * 50
+    w = layer.weight.detach().numpy()
+    wanted = [[12 * a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in w] for a in x.numpy()]
+    np.testing.assert_allclose(layer(x).detach().numpy(), wanted, atol=1e-4)
+    torch.testing.assert_close(layer(x), layer(7 * x))
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_p_and_scale_learn_only_if_asked_for(learned: bool) -> None:
+    model = Model(
+        backbone="test_resnet",
+        weights="none",
+        gem=Gem(learned=learned),
+        cosine=CosineHead(learned=learned),
+    )
+    network = empty_network(model, 3)
+    names = {name for name, _ in network.named_parameters()}
+    own = {"global_pool.p", "fc.log_scale"}
+    assert (own <= names) is learned
+    assert own <= set(network.state_dict())  # what is fixed is kept with the weights too
+
+
+@pytest.mark.parametrize(
+    "backbone", ["mobilenetv2_100", "resnet18", "test_convnext", "test_efficientnet", "test_resnet"]
+)
+def test_both_fit_many_backbones(backbone: str) -> None:
+    network = empty_network(BOTH.model_copy(update={"backbone": backbone}), 3)
+    network(torch.zeros(2, 3, 32, 32)).sum().backward()
+    kinds = [type(module) for module in network.modules()]
+    assert kinds.count(GemPool) == kinds.count(CosineLinear) == 1
+    with head_inputs(network) as seen:
+        network(torch.zeros(2, 3, 32, 32))
+    assert seen[0].shape[0] == 2
+    optim = make_recipe(optim_layer_decay=0.5).optim
+    rates = {
+        id(p): group["lr_scale"]
+        for group in make_optimiser(network, optim).param_groups
+        for p in group["params"]
+    }
+    # What is new learns at the full rate.
+    assert all(rates[id(p)] == 1 for _, p in head_parameters(network))
+    assert all(rates[id(m.p)] == 1 for m in network.modules() if isinstance(m, GemPool))
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (Model(backbone="vit_tiny_patch16_224", weights="none", gem=Gem()), "model.gem needs"),
+        (Model(backbone="torchvision/resnet18", weights="none", gem=Gem()), "model.gem needs"),
+        (Model(backbone="swin_tiny_patch4_window7_224", weights="none", gem=Gem()), "model.gem"),
+        (Model(backbone="tresnet_m", weights="none", cosine=CosineHead()), ""),
+        (
+            Model(backbone="deit_tiny_distilled_patch16_224", weights="none", cosine=CosineHead()),
+            "model.cosine needs",
+        ),
+    ],
+    ids=lambda value: getattr(value, "backbone", ""),
+)
+def test_other_ends_are_refused(model: Model, said: str) -> None:
+    if not said:
+        assert has_cosine_head(empty_network(model, 3))
+        return
+    with pytest.raises(RecipeError, match=said):
+        empty_network(model, 3)
+
+
+def test_torchvision_takes_a_cosine_head() -> None:
+    model = Model(backbone="torchvision/resnet18", weights="none", cosine=CosineHead())
+    network = empty_network(model, 3)
+    assert isinstance(network.fc, CosineLinear)
+    assert {name for name, _ in head_parameters(network)} == {"fc.weight", "fc.log_scale"}
+
+
+def test_a_file_of_weights_need_not_know_them(tmp_path: Path) -> None:
+    plain = empty_network(Model(backbone="test_resnet", weights="none"), 5)
+    save_weights(tmp_path / "w.safetensors", plain.state_dict())
+    model = BOTH.model_copy(update={"weights": str(tmp_path / "w.safetensors")})
+    network, _ = build_network(model, 3)
+    torch.testing.assert_close(
+        network.state_dict()["conv1.0.weight"], plain.state_dict()["conv1.0.weight"]
+    )
+
+
+def test_trained_weights_go_into_a_file_and_back(tmp_path: Path) -> None:
+    network = empty_network(BOTH, 3).eval()
+    save_weights(tmp_path / "w.safetensors", network.state_dict())
+    again = empty_network(BOTH, 3).eval()
+    load_weights(again, tmp_path / "w.safetensors")
+    x = torch.rand(2, 3, 32, 32)
+    assert torch.equal(network(x), again(x))
+
+
+@pytest.mark.parametrize("model", [GEM, COSINE, BOTH], ids=["gem", "cosine", "both"])
+def test_it_learns(model: Model, tmp_path: Path) -> None:
+    fit = make_fit(tmp_path, make_recipe(model=model, train_epochs=4, optim_lr=6e-3))
+    before = {name: value.clone() for name, value in fit.network.state_dict().items()}
+    history, after = final(fit)
+    assert history[-1]["loss"] < 0.6 * history[0]["loss"]
+    for name in {"global_pool.p", "fc.log_scale"} & set(before):
+        assert not torch.equal(before[name], after[f"raw.{name}"])
+
+
+def test_in_the_head_only_phase_cosines_learn() -> None:
+    network = empty_network(BOTH, 3)
+    choose_what_learns(network, True, 0)
+    assert {n for n, p in network.named_parameters() if p.requires_grad} == {
+        "fc.weight",
+        "fc.log_scale",
+    }
+
+
+def test_the_graph_answers_as_torch_does(tmp_path: Path) -> None:
+    eye = an_eye(BOTH)
+    pixels = make_pixels(np.arange(4) % 3)
+    write_graph([eye], ("plain", "flip"), 32, tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    found = session.run(None, {"photos": pixels})[0][:, 0]
+    wanted = eye.look(torch.from_numpy(pixels), ("plain", "flip"))
+    assert wanted.std(axis=0).min() > 1e-3
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_maps_after_gem_sum_to_the_difference_of_the_logits() -> None:
+    eye = an_eye(GEM)
+    targets = np.arange(6) % 3
+    others = (targets + 1) % 3
+    pixels = make_pixels(targets)
+    found = heat(eye, pixels, targets, others)
+    assert found is not None
+    with torch.inference_mode():
+        logits = eye.network(eye.prepare(torch.from_numpy(pixels))).numpy()
+    head = eye.network.get_submodule("fc")
+    assert isinstance(head, nn.Linear)
+    rows, bias = np.arange(6), head.bias.detach().numpy()
+    gap = logits[rows, targets] - logits[rows, others] - (bias[targets] - bias[others])
+    np.testing.assert_allclose(found.mean(axis=(1, 2)), gap, atol=1e-4)
+
+
+def test_cosines_have_no_map() -> None:
+    one = np.array([0], np.intp)
+    assert heat(an_eye(COSINE), make_pixels(one), one, one + 1) is None
