@@ -161,25 +161,23 @@ def train(
 
     services, chosen = check_services(track), load_recipe(recipe, changes)
     limit = parse_bytes(cache_limit) if cache_limit is not None else None
-
     from chajong.training.train import Options
     from chajong.training.train import train as run_training
 
     options = Options(
         out=path_of(out),
-        fold=str(fold) if fold is not None else None,
+        fold=None if fold is None else str(fold),
         layout=layout,
         cache_folder=path_of(cache),
-        cache_limit_bytes=limit,
+        cache_limit_bytes=None if cache_limit is None else parse_bytes(cache_limit),
         allow_noncommercial=allow_noncommercial,
         corrections=path_of(corrections),
         teacher=path_of(teacher),
         track=services,
     )
-    run = run_training(Path(data), chosen, options)
-    if run is None:
-        raise SystemExit(0)
-    return run
+    if (run := run_training(Path(data), chosen, options)) is not None:
+        return run
+    raise SystemExit(0)
 
 
 def blend(
