@@ -161,10 +161,9 @@ def train(
 
     services, chosen = check_services(track), load_recipe(recipe, changes)
     limit = parse_bytes(cache_limit) if cache_limit is not None else None
-    from chajong.training.train import Options
-    from chajong.training.train import train as run_training
+    from chajong.training import train as training
 
-    options = Options(
+    options = training.Options(
         out=path_of(out),
         fold=None if fold is None else str(fold),
         layout=layout,
@@ -175,7 +174,7 @@ def train(
         teacher=path_of(teacher),
         track=services,
     )
-    if (run := run_training(Path(data), chosen, options)) is not None:
+    if (run := training.train(Path(data), chosen, options)) is not None:
         return run
     raise SystemExit(0)
 
