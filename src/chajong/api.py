@@ -160,7 +160,6 @@ def train(
     from chajong.tracking.tracker import check_services
 
     services, chosen = check_services(track), load_recipe(recipe, changes)
-    limit = parse_bytes(cache_limit) if cache_limit is not None else None
     from chajong.training import train as training
 
     options = training.Options(
