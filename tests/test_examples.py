@@ -4,8 +4,6 @@ import os
 import runpy
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 CHAIN = ("photos", "audit", "train", "look", "blend", "expect", "submit", "bundle")
 LEAVES = {  # what is there after an example, and what it says
@@ -18,12 +16,6 @@ LEAVES = {  # what is there after an example, and what it says
     "submit": ("submission.csv", "log loss"),
     "bundle": ("cars.bundle/SHA256SUMS", "onnxruntime fp32"),
 }
-
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The one working folder of all examples."""
-    return tmp_path_factory.mktemp("examples")
 
 
 def be_the_example(path: Path, work: Path, said: Path) -> None:
@@ -51,19 +43,19 @@ def test_examples_are_short() -> None:
     assert {name: length for name, length in lengths.items() if length > 50} == {}
 
 
-@pytest.mark.parametrize("name", CHAIN)
-def test_examples_run(name: str, work: Path) -> None:
+def test_examples_run(tmp_path: Path) -> None:
     from tests.training.processes import LIMIT_S, end, forks
 
-    said = work / f"{name}.txt"
-    path = ROOT / "examples" / f"{name}.py"
-    process = forks().Process(target=be_the_example, args=(path, work, said))
-    process.start()
-    process.join(LIMIT_S)
-    code = process.exitcode
-    end(process)
-    text = said.read_text(encoding="utf-8")
-    assert code == 0, text
-    made, told = LEAVES[name]
-    assert (work / made).exists()
-    assert told in text
+    for name in CHAIN:
+        said = tmp_path / f"{name}.txt"
+        path = ROOT / "examples" / f"{name}.py"
+        process = forks().Process(target=be_the_example, args=(path, tmp_path, said))
+        process.start()
+        process.join(LIMIT_S)
+        code = process.exitcode
+        end(process)
+        text = said.read_text(encoding="utf-8")
+        assert code == 0, text
+        made, told = LEAVES[name]
+        assert (tmp_path / made).exists()
+        assert told in text

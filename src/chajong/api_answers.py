@@ -143,7 +143,7 @@ def export(
     *,
     photos: StrPath | None = None,
     labels: StrPath | None = None,
-    int8: bool = True,
+    int8: bool = False,
 ) -> Bundle:
     """Export to a folder that answers without torch, once it is proven to answer alike.
 

@@ -19,8 +19,8 @@ def export(
     ] = None,
     int8: Annotated[
         bool,
-        typer.Option(help="Make 8-bit graphs too: faster, and left out where they lose too much."),
-    ] = True,
+        typer.Option("--int8", help="8-bit graphs too: faster, left out where they lose too much."),
+    ] = False,
     thumbnails: Annotated[
         bool,
         typer.Option(

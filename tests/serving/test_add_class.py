@@ -30,7 +30,7 @@ def write_plain(folder: Path, colour: tuple[int, int, int], num: int) -> Path:
 
 @pytest.fixture(scope="session")
 def engine(exported: Bundle) -> Engine:
-    return Engine.open(exported)
+    return Engine.open(exported, "onnxruntime", "fp32")
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def more(engine: Engine, few: Path) -> Bundle:
 
 
 def answers(bundle: Bundle, paths: Sequence[Path]) -> NDArray[np.float32]:
-    engine = Engine.open(bundle)
+    engine = Engine.open(bundle, "onnxruntime", "fp32")
     return engine.answer([engine.prepare(path.read_bytes()) for path in paths])
 
 
@@ -118,7 +118,9 @@ def test_of_two_added_classes_each_can_be_taken_out(
     more: Bundle, yellow: Path, tmp_path: Path
 ) -> None:
     violet = write_plain(tmp_path / "violet", (200, 60, 200), 6)
-    both = add_class(Engine.open(more), "violet", str(violet), tmp_path / "both")
+    both = add_class(
+        Engine.open(more, "onnxruntime", "fp32"), "violet", str(violet), tmp_path / "both"
+    )
     assert both.labels.names == ("blue", "green", "violet", "빨강", NAME)
     paths = [*sorted(yellow.iterdir())[10:14], *sorted(violet.iterdir())]
     wanted = [NAME] * 4 + ["violet"] * 6
@@ -134,7 +136,7 @@ def test_photos_of_an_added_class_are_less_strange(
 ) -> None:
     strange = []
     for bundle in (exported, more):
-        engine = Engine.open(bundle)
+        engine = Engine.open(bundle, "onnxruntime", "fp32")
         paths = sorted(yellow.iterdir())[MIN_PHOTOS:]
         looked = engine.look([engine.prepare(path.read_bytes()) for path in paths])
         assert looked.strangeness is not None
@@ -144,7 +146,7 @@ def test_photos_of_an_added_class_are_less_strange(
 
 
 def test_a_name_that_is_there_is_refused(engine: Engine, more: Bundle, few: Path) -> None:
-    for bundle, name in ((engine, "green"), (Engine.open(more), NAME)):
+    for bundle, name in ((engine, "green"), (Engine.open(more, "onnxruntime", "fp32"), NAME)):
         with pytest.raises(DataError, match=f"has a class {name} already"):
             add_class(bundle, name, str(few), few.with_name("twice"))
     with pytest.raises(DataError, match="needs a name"):
@@ -181,7 +183,7 @@ def test_a_class_that_was_not_added_cannot_be_taken_out(more: Bundle, tmp_path: 
 
 
 def test_a_bundle_without_a_gallery_is_refused(bundle: Bundle, few: Path, tmp_path: Path) -> None:
-    engine = Engine.open(bundle)
+    engine = Engine.open(bundle, "onnxruntime", "fp32")
     for path in (bundle.folder / "gallery").iterdir():
         path.unlink()
     with pytest.raises(BundleError, match="has no gallery, so a class cannot be added"):

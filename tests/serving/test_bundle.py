@@ -96,14 +96,14 @@ def test_a_golden_answer_that_differs_is_refused(bundle: Bundle) -> None:
     path.write_text(json.dumps(golden), encoding="utf-8")
     reseal(bundle.folder)
     with pytest.raises(BundleError, match="answers otherwise here than where it was made"):
-        Engine.open(Bundle.load(bundle.folder))
+        Engine.open(Bundle.load(bundle.folder), "onnxruntime", "fp32")
 
 
 def test_a_graph_that_is_none_is_refused(bundle: Bundle) -> None:
     (bundle.folder / "members" / "0.onnx").write_bytes(b"not a graph")
     reseal(bundle.folder)
     with pytest.raises(BundleError, match=r"onnxruntime cannot compute .*0\.onnx in fp32"):
-        Engine.open(Bundle.load(bundle.folder))
+        Engine.open(Bundle.load(bundle.folder), "onnxruntime", "fp32")
 
 
 def test_only_what_was_proven_may_compute(bundle: Bundle) -> None:
@@ -126,7 +126,7 @@ def refuse(*_):
     raise RuntimeError("something was unpickled")
 
 pickle.load = pickle.loads = pickle.Unpickler = refuse
-engine = Engine.open(Bundle.load(Path(sys.argv[1])))
+engine = Engine.open(Bundle.load(Path(sys.argv[1])), "onnxruntime", "fp32")
 print(engine.answer([engine.prepare(Path(sys.argv[2]).read_bytes())]).shape)
 print([name for name in ("torch", "matplotlib", "scipy", "sklearn") if sys.modules.get(name)])
 """

@@ -129,6 +129,7 @@ def test_it_answers_without_writing_code_into_memory(exported: Bundle) -> None:
     assert found["MemoryDenyWriteExecute"] == ["yes"]
     settings = dict(one.split("=") for one in found["Environment"][0].split())
     serve = ["-m", "chajong", "serve", str(exported.folder), "--port", "0"]
+    serve += ["--runtime", "onnxruntime"]
     with subprocess.Popen(
         [sys.executable, "-c", NO_NEW_CODE, *serve],
         env={**os.environ, **settings},

@@ -31,7 +31,7 @@ ORT_FP32 = Proof("onnxruntime", "fp32", 1000, 1.0, 1e-6, 1000, True, 0.9, 0.9, 1
 
 
 def answers(bundle: Bundle, photos: Path) -> NDArray[np.float32]:
-    engine = Engine.open(bundle)
+    engine = Engine.open(bundle, "onnxruntime", "fp32")
     paths = sorted(photos.rglob("*.jpg"), key=lambda path: path.relative_to(photos).as_posix())
     return np.exp(engine.answer([engine.prepare(path.read_bytes()) for path in paths]))
 

@@ -24,7 +24,7 @@ from tests.serving.test_bundle import reseal
 
 @pytest.fixture(scope="session")
 def engine(exported: Bundle) -> Engine:
-    return Engine.open(exported)
+    return Engine.open(exported, "onnxruntime", "fp32")
 
 
 def look(engine: Engine, paths: list[Path]) -> Looked:
@@ -114,7 +114,7 @@ def test_a_bundle_of_an_older_version_answers_but_cannot_tell(bundle: Bundle) ->
         del graph["outputs"], graph["seen"]
     path.write_text(json.dumps(facts), encoding="utf-8")
     reseal(bundle.folder)
-    old = Engine.open(Bundle.load(bundle.folder))
+    old = Engine.open(Bundle.load(bundle.folder), "onnxruntime", "fp32")
     golden = (bundle.folder / "golden" / "0.jpg").read_bytes()
     looked = old.look([old.prepare(golden)])
     assert looked.log_probs.shape == (1, 3)

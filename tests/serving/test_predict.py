@@ -31,7 +31,7 @@ from chajong.serving.predict import predict
 
 @pytest.fixture(scope="session")
 def engine(exported: Bundle) -> Engine:
-    return Engine.open(exported, num_callers=2)
+    return Engine.open(exported, "onnxruntime", "fp32", num_callers=2)
 
 
 @pytest.fixture

@@ -16,11 +16,23 @@ def test_openvino_answers_as_onnxruntime(exported: Bundle) -> None:
     photos = [path.read_bytes() for path in sorted(exported.folder.glob("golden/*.jpg"))]
     said = []
     for runtime in ("onnxruntime", "openvino"):
-        engine = Engine.open(exported, runtime)
+        engine = Engine.open(exported, runtime, "fp32")
         said.append(np.exp(engine.answer([engine.prepare(data) for data in photos])))
     assert len(photos) == 4
     np.testing.assert_allclose(said[0], said[1], atol=1e-4)
     assert sys.modules["openvino_telemetry"] is None
+
+
+def test_the_fastest_way_that_was_proven_is_taken(exported: Bundle) -> None:
+    proofs = exported.facts.proofs
+    paces = [proof.photos_per_s or 0 for proof in proofs]
+    assert paces == sorted(paces, reverse=True)
+    assert min(paces) > 0
+    assert Engine.open(exported).proof == proofs[0]
+    slowest = proofs[-1]
+    assert Engine.open(exported, slowest.runtime, slowest.precision).proof == slowest
+    exact = next(proof for proof in proofs if proof.precision == "fp32")
+    assert Engine.open(exported, precision="fp32").proof == exact
 
 
 def test_there_is_no_bf16_in_onnxruntime(exported: Bundle) -> None:

@@ -4,14 +4,15 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from chajong.errors import RunError
 from chajong.experiments.listing import Row
 from chajong.progress import duration
 from chajong.wording import did_you_mean, listed
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FIELDS = (*(field.name for field in fields(Row) if field.name != "changes"), "gap")
 """What runs can be chosen and sorted by, beside any value of a recipe by its dotted path."""
@@ -103,7 +104,7 @@ def select(
     return chosen[:top]
 
 
-def frame(rows: Iterable[Row]) -> pl.DataFrame:
+def frame(rows: Iterable[Row]) -> "pl.DataFrame":
     """Make a table of runs, to be computed with.
 
     Args:
@@ -112,6 +113,8 @@ def frame(rows: Iterable[Row]) -> pl.DataFrame:
     Returns:
         A row a run, a column for each of `FIELDS`, and `changes` as JSON.
     """
+    import polars as pl  # a list in a terminal needs none of it
+
     kinds: dict[str, pl.DataType] = {name: pl.String() for name in (*FIELDS, "changes")}
     kinds |= {name: pl.Float64() for name in (*_SCORES, "seconds", "gap")}
     kinds["num_photos"] = pl.Int64()

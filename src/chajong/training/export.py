@@ -104,7 +104,7 @@ def export(
     photos: Path | None = None,
     labels: Path | None = None,
     *,
-    int8: bool = True,
+    int8: bool = False,
     thumbnails: bool = False,
 ) -> Bundle:
     """Export a run or a blend, and prove that the bundle answers as it does.

@@ -15,8 +15,10 @@ _NUM_AT_ONCE = 8
 def quantise(graph: Path, photos: NDArray[np.uint8], out: Path) -> None:
     """Write a graph whose convolutions and linear layers compute with 8-bit numbers.
 
-    Weights have a scale for each channel and 7 of the 8 bits, because processors without VNNI
-    would overflow with 8; ranges of activations are those seen on the photos.
+    Weights have a scale for each channel; ranges of activations are those seen on the photos.
+    With one bit less, as old processors would need, answers lose far more (docs/results.md). On a
+    processor without VNNI sums can overflow: golden photos then get other answers, and the bundle
+    is refused there.
 
     Args:
         graph: The ONNX file.
@@ -46,7 +48,7 @@ def quantise(graph: Path, photos: NDArray[np.uint8], out: Path) -> None:
                 Reader(),
                 op_types_to_quantize=["Conv", "Gemm", "Add", "Clip", "Relu"],
                 per_channel=True,
-                reduce_range=True,
+                reduce_range=False,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
             )
