@@ -60,7 +60,6 @@ ELSEWHERE: tuple[tuple[str, str], ...] = (
     (r"python -m benchmarks\.\w+.*", "a measurement that takes minutes on real photos"),
     (r"curl .*", "tests/serving/test_service.py asks a real service"),
     (r"docker .*", "needs a container engine; tests/serving/test_deploy.py reads the files"),
-    (r"sudo .*|systemctl .*", "tests/serving/test_deploy.py checks the unit"),
     (r".*torchrun .*", "tests/training/test_train.py trains in two processes"),
     (r".* --track .*", "tests/training/test_train.py and tests/tracking/ show runs"),
     (r".* runs push .*", "tests/tracking/test_push.py sends runs to services"),
