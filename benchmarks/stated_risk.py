@@ -58,6 +58,8 @@ def judged(
     Returns:
         How sure and how right they are.
     """
+    if lost := [id_ for id_ in predictions.ids if id_ not in truth]:
+        raise SystemExit(f"{len(lost):,} photos have no label, the first is {lost[0]!r}.")
     known = Predictions(
         ids=predictions.ids,
         statuses=predictions.statuses,

@@ -1,9 +1,11 @@
 """The commands that make bundles and ask them, or runs and blends, about photos."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from chajong.cli_options import PrecisionOption, RuntimeOption
 
 
 def export(
@@ -91,14 +93,8 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="The file to write: .parquet, .csv or .jsonl.")
     ] = None,
-    runtime: Annotated[
-        Literal["onnxruntime", "openvino"] | None,
-        typer.Option(help="What computes a bundle; the fastest that was proven."),
-    ] = None,
-    precision: Annotated[
-        Literal["fp32", "bf16", "int8"] | None,
-        typer.Option(help="In which numbers; the fastest proven."),
-    ] = None,
+    runtime: RuntimeOption = None,
+    precision: PrecisionOption = None,
     risk: Annotated[
         float | None,
         typer.Option(
@@ -126,22 +122,12 @@ def predict(
             f"--risk needs a bundle, and there is none in {run}. Make one with: chajong export "
             "RUN|BLEND"
         )
-    path = out or run / "predictions.parquet"
-    num_photos, num_bad = _predict_by_torch(run, Path(photos), path)
-    print(f"{path}: {num_photos:,} rows, {num_bad:,} without a prediction")
-
-
-def _predict_by_torch(run: Path, photos: Path, path: Path) -> tuple[int, int]:
-    from chajong.blending.blend import Blend
-    from chajong.run import Run
+    from chajong.api_answers import predict as look
     from chajong.serving.answers import check_suffix, save_predictions
-    from chajong.training.predict import predict as look
-    from chajong.training.predict import predict_blend
 
+    path = out or run / "predictions.parquet"
     check_suffix(path)
-    if Blend.is_in(run):
-        predictions = predict_blend(Blend.load(run), photos)
-    else:
-        predictions = look(Run.load(run), photos)
+    predictions = look(run, photos)
     save_predictions(predictions, path)
-    return len(predictions.ids), len(predictions.ids) - int(predictions.ok.sum())
+    num_bad = len(predictions.ids) - int(predictions.ok.sum())
+    print(f"{path}: {len(predictions.ids):,} rows, {num_bad:,} without a prediction")

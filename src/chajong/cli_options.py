@@ -15,6 +15,14 @@ CacheOption = Annotated[
     Path | None,
     typer.Option("--cache", help="Folder for resized photos and what is known of them."),
 ]
+RuntimeOption = Annotated[
+    Literal["onnxruntime", "openvino"] | None,
+    typer.Option("--runtime", help="What computes a bundle; the fastest that was proven."),
+]
+PrecisionOption = Annotated[
+    Literal["fp32", "bf16", "int8"] | None,
+    typer.Option("--precision", help="In which numbers; the fastest proven."),
+]
 CatalogueOption = Annotated[
     Path | None,
     typer.Option(help="A CSV that says which car each class is; the known one if not given."),

@@ -1,9 +1,11 @@
 """The command that serves a bundle."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from chajong.cli_options import PrecisionOption, RuntimeOption
 
 if TYPE_CHECKING:
     from chajong.serving.service.settings import Limits
@@ -15,14 +17,8 @@ def serve(
         str, typer.Option(help="The address to listen on; 0.0.0.0 for all of this machine.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for a free one.")] = 8000,
-    runtime: Annotated[
-        Literal["onnxruntime", "openvino"] | None,
-        typer.Option(help="What computes; the fastest that was proven."),
-    ] = None,
-    precision: Annotated[
-        Literal["fp32", "bf16", "int8"] | None,
-        typer.Option(help="In which numbers; the fastest proven."),
-    ] = None,
+    runtime: RuntimeOption = None,
+    precision: PrecisionOption = None,
     risk: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="The share of wrong answers that is accepted."),

@@ -147,7 +147,7 @@ def stamp_of(path: Path) -> tuple[str, int, int] | None:
 class _Look(NamedTuple):
     # What is kept of a photo's pixels until a chunk of them is measured.
     grey: Image.Image
-    colours: NDArray[np.uint8]  # (k, 3) every fourth pixel of every fourth row
+    colours: NDArray[np.uint8]  # (k, 3) of every fourth row every fourth pixel, counted through
 
 
 def _read(path: Path) -> tuple[Row, _Look | None]:

@@ -144,7 +144,8 @@ def _unzipped(archive: zipfile.ZipFile, name: str) -> bytes:
         with archive.open(name) as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-        raise Unreadable(f"could not be unpacked: {error}") from error  # a password, or damage
+        # A password, damage, or a compression that zipfile does not know.
+        raise Unreadable(f"could not be unpacked: {error}") from error
     if len(data) > MAX_FILE_BYTES:
         raise Unreadable(
             f"larger than {MAX_FILE_BYTES // 2**20} MB, which is the most that is read"
