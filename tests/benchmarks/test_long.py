@@ -146,20 +146,22 @@ def test_four_ways_get_the_same_time(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # One epoch a model each, whatever the pace; and fewer models, as each script is a process.
-    monkeypatch.setattr(two_hours, "FOLDS", 2)
     monkeypatch.setattr(two_hours, "MEMBERS", 2)
     common = ("--work", tmp_path, "--labels", data / "labels.csv", "--backbone", "test_resnet")
+    ours = ("--recipe", "cars-fast", "--folds", 3, "--members", 2)
     small = ("--minutes", 1e-6, "--plain-px", 32, "--seed-set", "data.size_px=32", "--set", *SMALL)
     plan = {f"{way}, 1e-06 minutes": 1 for way in ("seed", "plain x 2")}
     (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     only = ("ours", "seed", "plain x 5")
-    asked = two_hours.parse([*map(str, (data, *common, *small, "--only", *only))])
+    asked = two_hours.parse([*map(str, (data, *common, *ours, *small, "--only", *only))])
     said = two_hours.compared(asked)
     for way in only:
         assert f"| {way} |" in said
     assert "ours is" in said
     assert json.loads((tmp_path / "plan.json").read_text())["ours, 1e-06 minutes"] == 1
     assert Run.load(tmp_path / "seed").done == ("0", "1")
+    run = Run.load(tmp_path / "ours")
+    assert (run.done, run.recipe.folds.num_folds) == (("0", "1"), 3)
     assert len(list((tmp_path / "plain").glob("2-models-1-epochs-*.npz"))) == 2
     before = stamps(tmp_path)
     assert two_hours.compared(asked) == said
