@@ -15,12 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from chajong.photos.audit import audit
 from chajong.photos.cache import build_cache, default_cache_folder
@@ -64,21 +65,23 @@ def rate(step: Callable[[], object], num_steps: int, rows: int) -> float:
 def whole_against_bare(fit: Fit, size_px: int, rounds: int, num_steps: int) -> None:
     choose_what_learns(fit.network, False, fit.recipe.model.frozen_stages)
     rows = fit.batches.rows
-    feed = iter(fit.batches.epoch(0))
-    step, photos, targets = next(feed)
-    x, soft = fit.see(step, photos, targets, size_px)
+
+    def read() -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield from (fit.see(*batch, size_px) for batch in fit.batches.epoch(0))
+
+    seen = read()
+    same = following = next(seen)
 
     def bare() -> None:
-        fit.learn(fit.network, 0, x, soft)
+        float(fit.learn(fit.network, 0, *same))
         fit.update()
 
-    def whole() -> None:
-        nonlocal feed
-        batch = next(feed, None)
-        if batch is None:
-            feed = iter(fit.batches.epoch(0))
-            batch = next(feed)
-        fit.learn(fit.network, 0, *fit.see(*batch, size_px))
+    def whole() -> None:  # as `Fit` does it
+        nonlocal following
+        loss = fit.learn(fit.network, 0, *following)
+        following = next(seen)
+        float(loss)
         fit.update()
 
     for warm in (bare, whole):

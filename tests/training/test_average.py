@@ -96,7 +96,7 @@ def test_it_goes_on_bit_by_bit(step: int, tmp_path: Path) -> None:
     recipe = make_recipe(train_swa=Swa(last=0.5), train_epochs=4, train_keep="last")
     wanted = final(make_fit(tmp_path / "whole", recipe))
     with pytest.raises(Interrupted):
-        make_fit(tmp_path / "parts", recipe, train=ringing(step)).run()
+        ringing(make_fit(tmp_path / "parts", recipe), step).run()
     found = final(make_fit(tmp_path / "parts", recipe))
     assert found[0] == wanted[0]
     assert_same_weights(found[1], wanted[1])

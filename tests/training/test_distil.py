@@ -197,7 +197,7 @@ def test_a_taught_training_goes_on_bit_by_bit(tmp_path: Path) -> None:
 
     wanted = final(fit("whole"))
     with pytest.raises(Interrupted):
-        fit("parts", train=ringing(5)).run()
+        ringing(fit("parts"), 5).run()
     found = final(fit("parts"))
     assert found[0] == wanted[0]
     assert_same_weights(found[1], wanted[1])

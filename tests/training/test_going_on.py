@@ -1,20 +1,20 @@
 """A training that is stopped, that fails, and that goes on."""
 
+import itertools
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from chajong.errors import ResourceError, RunError, TrainingError
 from chajong.progress import Interrupted
 from chajong.recipe import Ema, Focal, Mix, Model
 from chajong.recipe_augment import Crop, Flip, RandAugment
+from chajong.training.fit import Fit
 from chajong.training.loader import Examples
 from tests.training.tiny import (
     LAYER_NORM,
@@ -26,22 +26,17 @@ from tests.training.tiny import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ringing(Examples):
-    """Photos during whose n-th reading the user presses Ctrl-C."""
+def ringing(fit: Fit, step: int) -> Fit:
+    """Let the user press Ctrl-C during a step, counted from 1."""
+    learn, counted = fit.learn, itertools.count(1)
 
-    reads: list[int]
-
-    def take(self, chosen: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-        self.reads[0] -= 1
-        if self.reads[0] == 0:
+    def learn_and_ring(*args: Any) -> Tensor:
+        if next(counted) == step:
             signal.raise_signal(signal.SIGINT)
-        return super().take(chosen)
+        return learn(*args)
 
-
-def ringing(step: int) -> Ringing:
-    examples = make_examples()
-    return Ringing(examples.pixels, examples.rows, examples.targets, reads=[step])
+    fit.learn = learn_and_ring  # type: ignore[method-assign, assignment]
+    return fit
 
 
 def everything_on(**changes: Any) -> Any:
@@ -63,7 +58,7 @@ def everything_on(**changes: Any) -> Any:
 
 def stop_and_go(folder: Path, recipe: Any, steps: list[int]) -> tuple[Any, Any]:
     for count, step in enumerate(steps):
-        fit = make_fit(folder, recipe, train=ringing(step))
+        fit = ringing(make_fit(folder, recipe), step)
         with pytest.raises(Interrupted, match=r"nothing is lost\. The same command goes on"):
             fit.run()
         assert fit.checkpoint_path.exists()
@@ -92,7 +87,7 @@ def test_a_stopped_training_goes_on_bit_by_bit(
 
 
 def test_the_time_before_a_stop_counts(tmp_path: Path) -> None:
-    stopped = make_fit(tmp_path, make_recipe(), train=ringing(2))
+    stopped = ringing(make_fit(tmp_path, make_recipe()), 2)
     with pytest.raises(Interrupted):
         stopped.run()
     entry = make_fit(tmp_path, make_recipe()).run()[0]
@@ -149,14 +144,14 @@ def test_a_loss_that_is_not_finite_stops_it_before_the_step(tmp_path: Path) -> N
     recipe = everything_on(optim_accumulate=1)
     wanted = final(make_fit(tmp_path / "whole", recipe))
     with pytest.raises(Interrupted):
-        make_fit(tmp_path / "parts", recipe, train=ringing(4)).run()
+        ringing(make_fit(tmp_path / "parts", recipe), 4).run()
     checkpoint = (tmp_path / "parts" / "checkpoint.pt").read_bytes()
     # Dividing the photos by nearly nothing makes them infinite.
     broken = make_fit(tmp_path / "parts", recipe, std=(1e-45, 1.0, 1.0), checkpoint_s=0.0)
     before: dict[str, Tensor] = {}
     learn = broken.learn
 
-    def watched(*args: Any) -> float:
+    def watched(*args: Any) -> Tensor:
         before.update({name: p.detach().clone() for name, p in broken.network.named_parameters()})
         return learn(*args)
 
@@ -181,7 +176,7 @@ def test_answers_that_are_not_finite_stop_it_too(tmp_path: Path) -> None:
 
 def started(folder: Path) -> Path:
     with pytest.raises(Interrupted):
-        make_fit(folder, make_recipe(), train=ringing(2)).run()
+        ringing(make_fit(folder, make_recipe()), 2).run()
     return folder / "checkpoint.pt"
 
 

@@ -174,8 +174,15 @@ class Fit:
         feed = self.batches.epoch(epoch, self.at.step)
         saved = time.perf_counter()
         begin = saved - self.at.seconds
-        for step, photos, targets in feed:
-            loss = self._step(model, step, photos, targets, size_px)
+        seen = ((batch[0], *self.see(*batch, size_px)) for batch in feed)
+        following = next(seen, None)
+        while following is not None:
+            step, x, soft = following
+            self._set_rate(step)
+            share = self.learn(model, step, x, soft)
+            # A GPU is still at it: what it learns from next is ready when it is through.
+            following = next(seen, None)
+            loss = self._take(step, share)
             self.at.loss_sum += loss
             self.at.step = step + 1
             self.at.seconds = time.perf_counter() - begin
@@ -254,20 +261,19 @@ class Fit:
         progress.note(_line(self.fold.name, entry, self.recipe.train.epochs))
         self._save()
 
-    def _step(
-        self, model: nn.Module, step: int, photos: Tensor, targets: Tensor, size_px: int
-    ) -> float:
-        at, schedule = self.at, self.recipe.schedule
+    def _set_rate(self, step: int) -> None:
+        at, recipe = self.at, self.recipe
         when = at.epoch + step / self.batches.num_steps
-        epochs = self.recipe.train.epochs
-        lr = set_learning_rate(self.optimiser, self.recipe.optim, schedule, when, epochs)
-        x, soft = self.see(step, photos, targets, size_px)
-        value = self.learn(model, step, x, soft)
+        set_learning_rate(self.optimiser, recipe.optim, recipe.schedule, when, recipe.train.epochs)
+
+    def _take(self, step: int, share: Tensor) -> float:
+        value = self.world.mean(share)
         if not np.isfinite(value):
+            lr = self.optimiser.param_groups[-1]["lr"]
             raise TrainingError(
-                f"The loss of fold {self.fold.name} became {value} in epoch {at.epoch + 1}, step "
-                f"{step + 1}, at learning rate {lr:.2g}. The step was not taken. Lower optim.lr, "
-                "set optim.clip_norm=1, or use train.precision=fp32; then train anew."
+                f"The loss of fold {self.fold.name} became {value} in epoch {self.at.epoch + 1}, "
+                f"step {step + 1}, at learning rate {lr:.2g}. The step was not taken. Lower "
+                "optim.lr, set optim.clip_norm=1, or use train.precision=fp32; then train anew."
             )
         if self._ends_group(step):
             self.update()
@@ -295,11 +301,9 @@ class Fit:
         soft = whole.float()
         if at.epoch < recipe.mix.until * recipe.train.epochs:
             x, soft = mix(x, soft, recipe.mix, draws)
-        # The network's own chance (dropout) must not depend on what was drawn before, either.
-        torch.manual_seed(int(np.random.default_rng([*key, self.world.rank]).integers(2**31)))
         return x.contiguous(memory_format=torch.channels_last), soft
 
-    def learn(self, model: nn.Module, step: int, x: Tensor, soft: Tensor) -> float:
+    def learn(self, model: nn.Module, step: int, x: Tensor, soft: Tensor) -> Tensor:
         """Compute the loss of a batch and add its gradients.
 
         Args:
@@ -309,8 +313,11 @@ class Fit:
             soft: Target probabilities `(n, c)`.
 
         Returns:
-            The loss, over all processes.
+            This process's loss, a scalar that a GPU may still be computing.
         """
+        # The network's own chance (dropout) must not depend on what was drawn before.
+        key = (self.recipe.train.seed, self.fold.number, self.at.epoch, step, self.world.rank)
+        torch.manual_seed(int(np.random.default_rng(key).integers(2**31)))
         accumulate, num_steps = self.recipe.optim.accumulate, self.batches.num_steps
         # A group at the end of an epoch may be shorter; it is a mean all the same.
         group = min(accumulate, num_steps - step // accumulate * accumulate)
@@ -321,8 +328,7 @@ class Fit:
         loss = self.loss(logits, soft)
         scaled: Any = self.scaler.scale(loss / group)
         scaled.backward()
-        # Asked after the backward pass is under way, so that a GPU does not wait for it.
-        return self.world.mean(loss.detach())
+        return loss.detach()
 
     def _ends_group(self, step: int) -> bool:
         return (step + 1) % self.recipe.optim.accumulate == 0 or step + 1 == self.batches.num_steps
