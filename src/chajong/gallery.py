@@ -30,9 +30,8 @@ STRANGE_FROM = 0.99
 _FOLDER, _FACTS = "gallery", "gallery.json"
 _ADVICE = "Copy the bundle again from where it was made, or export again."
 _NUM_NEAREST = 5  # of which the mean is taken
-# Of distance and of low logits. Of a network in the middle of its training, distance alone told
-# other things best and logits told little; how it is at the end has not been measured yet.
-_WEIGHTS = (1.0, 0.5)
+_FIGURES = ("distance", "log_entropy")  # which count alike; on file, as older bundles had others
+_SURE = 0.02  # nats: below, one answer is as sure as the next
 _BLOCK = 512
 
 
@@ -63,7 +62,8 @@ class Gallery:
         embeddings: (n, d) of length 1.
         held_out: h places of photos that the network did not learn.
         log_probs: (h, c) what the bundle's networks that did not learn them answer.
-        usual: How strange the held-out photos are, in order; empty if none is held out.
+        usual: How strange the held-out photos are, in order; empty if none is held out, or where
+            an older version scored them.
         scales: Mean and standard deviation of each figure of strangeness, of held-out photos.
         folder: Where small photos lie; none if there are none.
     """
@@ -119,12 +119,12 @@ class Gallery:
         """
         return None if self.folder is None else (self.folder / f"{place}.jpg").read_bytes()
 
-    def strangeness(self, embeddings: Floats, log_totals: Floats) -> NDArray[np.float64] | None:
+    def strangeness(self, embeddings: Floats, log_probs: Floats) -> NDArray[np.float64] | None:
         """Tell how unlike all that was learned photos are.
 
         Args:
             embeddings: (q, d) of length 1.
-            log_totals: (q,) the logarithm of the sum of exp(logits), of the same network.
+            log_probs: (q, c) what the bundle answers.
 
         Returns:
             (q,) the share of held-out photos of known cars that are less strange, in [0, 1]; none
@@ -132,46 +132,46 @@ class Gallery:
         """
         if not len(self.usual):
             return None
-        scores = self.scores(embeddings, log_totals)
+        scores = self.scores(embeddings, log_probs)
         return np.searchsorted(self.usual, scores, "left") / len(self.usual)
 
-    def scores(self, embeddings: Floats, log_totals: Floats) -> NDArray[np.float64]:
+    def scores(self, embeddings: Floats, log_probs: Floats) -> NDArray[np.float64]:
         """Score how unlike the learned photos are; held-out ones are not compared with.
 
         Args:
             embeddings: (q, d) of length 1.
-            log_totals: (q,) the logarithm of the sum of exp(logits), of the same network.
+            log_probs: (q, c) what the bundle answers.
 
         Returns:
             (q,) in no unit, the strangest is highest.
         """
-        figures = self._figures(embeddings, log_totals)
-        parts = zip(figures, self.scales, _WEIGHTS, strict=True)
+        figures = self._figures(embeddings, log_probs)
         scores = np.zeros(len(embeddings))
-        for figure, (mean, width), weight in parts:
-            scores += weight * (figure - mean) / width
+        for figure, (mean, width) in zip(figures, self.scales, strict=True):
+            scores += (figure - mean) / width
         return scores
 
-    def calibrated(self, embeddings: Floats, log_totals: Floats) -> "Gallery":
+    def calibrated(self, embeddings: Floats) -> "Gallery":
         """Learn what is usual.
 
         Args:
             embeddings: (h, d) of length 1, of the held-out photos.
-            log_totals: (h,) the logarithm of the sum of exp(logits), of the same network.
 
         Returns:
             The same gallery; it now tells how strange a photo is, if any was held out.
         """
         if not len(embeddings):
             return self
-        figures = self._figures(embeddings, log_totals)
+        figures = self._figures(embeddings, self.log_probs)
         scales = tuple((float(each.mean()), max(float(each.std()), 1e-6)) for each in figures)
         made = replace(self, scales=scales)
-        return replace(made, usual=np.sort(made.scores(embeddings, log_totals)))
+        return replace(made, usual=np.sort(made.scores(embeddings, self.log_probs)))
 
-    def _figures(self, embeddings: Floats, log_totals: Floats) -> tuple[NDArray[np.float64], ...]:
-        # Far from all learned photos (Sun et al. 2022, arXiv 2204.06507), and low logits (Liu et
-        # al. 2020, arXiv 2010.03759).
+    def _figures(
+        self, embeddings: Floats, log_probs: Floats
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        # Far from all learned photos (Sun et al. 2022, arXiv 2204.06507) tells other things best,
+        # an answer that is unsure of the class tells unknown cars best.
         far = np.empty(len(embeddings))
         learned = self._learned
         num = min(_NUM_NEAREST, len(learned))
@@ -179,7 +179,8 @@ class Gallery:
             agree = embeddings[start : start + _BLOCK] @ learned.T
             nearest = np.partition(agree, -num, axis=1)[:, -num:]
             far[start : start + _BLOCK] = -nearest.mean(axis=1)
-        return far, -log_totals.astype(np.float64)
+        finite = np.maximum(log_probs.astype(np.float64), -60)
+        return far, np.log(_SURE - (np.exp(finite) * finite).sum(axis=1))
 
     def save(self, bundle: Path) -> None:
         """Write the gallery, all but its small photos.
@@ -196,6 +197,7 @@ class Gallery:
             tuple(self.held_out.tolist()),
             tuple(self.usual.tolist()),
             self.scales,
+            _FIGURES,
         )
         write_json(folder / _FACTS, vars(facts))
 
@@ -220,7 +222,7 @@ class Gallery:
             load_array(folder / "embeddings.npy"),
             np.array(facts.held_out, np.intp),
             load_array(folder / "log_probs.npy").astype(np.float32),
-            np.array(facts.usual, np.float64),
+            np.array(facts.usual if facts.figures == _FIGURES else (), np.float64),
             facts.scales,
             photos if photos.is_dir() else None,
         )
@@ -241,6 +243,7 @@ class _Facts:
     held_out: tuple[int, ...]
     usual: tuple[float, ...]
     scales: tuple[tuple[float, float], ...]
+    figures: tuple[str, ...] = ()
 
 
 def unit(embeddings: NDArray[np.floating[Any]]) -> Floats:

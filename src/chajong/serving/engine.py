@@ -30,7 +30,7 @@ _GOLDEN_GAP = {"fp32": 1e-3, "bf16": 0.05, "int8": 0.05}
 
 _MEASURE_S = 0.5
 
-_SEEN: tuple[Output, ...] = ("log_probs", "embeddings", "log_totals")
+_SEEN: tuple[Output, ...] = ("log_probs", "embeddings")
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,11 +140,11 @@ class Engine:
         if gallery is None:
             return Looked(self.join(self.ask(squares)), None, None)
         pixels = self._stacked(squares)
-        first, seen, totals = self._compute(0, pixels, _SEEN)
+        first, seen = self._compute(0, pixels, _SEEN)
         rest = [self._compute(place, pixels)[0] for place in range(1, len(self.sessions))]
         log_probs = self.join([first, *rest])
         embeddings = unit(seen[:, 0])
-        strangeness = gallery.strangeness(embeddings, totals[:, 0])
+        strangeness = gallery.strangeness(embeddings, log_probs)
         if self._newcomers is not None:
             log_probs, strangeness = self._newcomers.join(log_probs, embeddings, strangeness)
         return Looked(log_probs, embeddings, strangeness)

@@ -18,7 +18,7 @@ from chajong.photos.decode import decode
 from chajong.photos.layout import PhotoRef
 from chajong.photos.reading import read_file
 from chajong.photos.stream import good_pixels, read_batches
-from chajong.pooling import Floats, log_total
+from chajong.pooling import Floats
 from chajong.predictions import Predictions
 from chajong.progress import Progress, say
 from chajong.run import Run
@@ -52,7 +52,7 @@ def make_gallery(
     if not any(ref.path.is_file() for ref in refs):
         say(f"no gallery: the photos of {run.folder} are not where they were")
         return None
-    good, embeddings, totals = _look(eye, view, refs, run)
+    good, embeddings = _look(eye, view, refs, run)
     refs = [refs[place] for place in good]
     answers = _answers(held_out)
     places = [
@@ -71,7 +71,7 @@ def make_gallery(
         ),
         np.zeros(0),
     )
-    gallery = gallery.calibrated(embeddings[held], totals[held])
+    gallery = gallery.calibrated(embeddings[held])
     gallery.save(draft)
     if thumbnails:
         _write_thumbnails(refs, draft)
@@ -102,9 +102,9 @@ def _chosen(run: Run) -> tuple[list[PhotoRef], list[str], NDArray[np.bool_]]:
 
 def _look(
     eye: Eye, view: str, refs: Sequence[PhotoRef], run: Run
-) -> tuple[NDArray[np.intp], Floats, Floats]:
-    # Which photos could be read, their embeddings of length 1, and the totals of their logits.
-    good, embeddings, totals = [], [], []
+) -> tuple[NDArray[np.intp], Floats]:
+    # Which photos could be read, and their embeddings of length 1.
+    good, embeddings = [], []
     network = eye.network.eval()
     with Progress("looking at the gallery", len(refs)) as progress, torch.inference_mode():
         start = 0
@@ -112,13 +112,12 @@ def _look(
             places, pixels = good_pixels(batch)
             if len(places):
                 with head_inputs(network) as seen:
-                    logits = network(eye.prepare(torch.from_numpy(pixels), view)).float()
+                    network(eye.prepare(torch.from_numpy(pixels), view))
                 good += (start + places).tolist()
                 embeddings.append(unit(seen[0].numpy()))
-                totals.append(log_total(logits.numpy() / eye.temperature)[:, 0])
             start += len(batch)
             progress.advance(len(batch))
-    return np.array(good, np.intp), np.concatenate(embeddings), np.concatenate(totals)
+    return np.array(good, np.intp), np.concatenate(embeddings)
 
 
 def _answers(held_out: Predictions | None) -> dict[str, Floats]:
