@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from chajong.environment import peak_memory_bytes
 from chajong.photos.cache import build_cache
 from chajong.photos.preprocess import Preprocess
 
@@ -38,19 +39,12 @@ def write_photos(folder: Path, originals: list[bytes], num: int) -> None:
         (folder / f"{number:06}.jpg").write_bytes(data[:2] + comment + data[2:])
 
 
-def peak_mb() -> float:
-    """The peak since the process began; `ru_maxrss` would count its parent's memory, too."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
-
-
 def build(folder: Path, size_px: int) -> None:
     """The child: print seconds, and peak memory before and after the build."""
     files = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in folder.glob("*.jpg")}
-    before, start = peak_mb(), time.perf_counter()
+    before, start = peak_memory_bytes() / 2**20, time.perf_counter()
     cache = build_cache(files, Preprocess(size_px, "squash"), folder / "cache")
-    print(time.perf_counter() - start, before, peak_mb(), len(cache.rows))
+    print(time.perf_counter() - start, before, peak_memory_bytes() / 2**20, len(cache.rows))
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ that have it now, but were not planted with it and did not have it before, are f
 import argparse
 import io
 import os
-import resource
 import shutil
 import tempfile
 import time
@@ -25,6 +24,7 @@ import polars as pl
 import simplejpeg
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from chajong.environment import peak_memory_bytes
 from chajong.manifest import Manifest
 from chajong.photos.audit import audit
 from chajong.photos.layout import find_photos
@@ -177,7 +177,7 @@ def main() -> None:
         print(f"second audit, reading only what is new: {time.perf_counter() - start:.1f} s")
     report_links(before, after, planted)
     report_faults(before, after, planted)
-    print(f"most memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB")
+    print(f"most memory: {peak_memory_bytes() / 2**20:,.0f} MiB")
 
 
 def copy_sample(data: Path, root: Path, num: int, rng: Rng) -> list[Path]:

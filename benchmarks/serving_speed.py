@@ -17,7 +17,6 @@ Last, the memory of predicting 1,000 and 30,000 photos (`--memory`).
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -32,7 +31,7 @@ from statistics import median
 import numpy as np
 
 from chajong.bundle import Bundle, Precision, Proof, Runtime
-from chajong.environment import num_cores
+from chajong.environment import num_cores, peak_memory_bytes
 from chajong.photos.sources import Asked, Source, open_source
 from chajong.serving.engine import Engine, open_unchecked
 from chajong.serving.predict import NUM_AT_ONCE, predict
@@ -181,7 +180,7 @@ def alone(asked: argparse.Namespace) -> float:
                 return 100 / (time.perf_counter() - start)
             case _:
                 whole(engine, repeated(source, int(kind)), Path(folder) / "out.parquet")
-                return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+                return peak_memory_bytes() / 2**20
 
 
 def measured(asked: argparse.Namespace, bundle: Path, *what: str) -> float:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 import chajong
 from chajong.environment import (
     code_fingerprint,
@@ -12,6 +14,7 @@ from chajong.environment import (
     memory_bytes,
     num_cores,
     package_version,
+    peak_memory_bytes,
 )
 
 PACKAGE = Path(chajong.__file__).parent
@@ -90,3 +93,14 @@ def test_the_commit_is_of_this_project_and_not_of_one_around_it(tmp_path: Path) 
     assert asked(installed, "_commit()") == "None"
     checkout = copied(tmp_path / "src")
     assert asked(checkout, "_commit()") == git("rev-parse", "--short=12", "HEAD")
+
+
+def test_peak_memory_is_of_the_program_and_not_of_what_started_it() -> None:
+    held = np.ones(2**27, np.uint8)  # 128 MiB here, which the child must not count
+    code = "from chajong.environment import peak_memory_bytes as peak; before = peak()\n"
+    code += "held = bytearray(b'x' * 2**25); print(before, peak())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(int, done.stdout.split())
+    assert after - before >= 2**25
+    assert before < 2**27 <= peak_memory_bytes()
+    assert held.nbytes == 2**27

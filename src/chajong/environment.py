@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import resource
 import subprocess
 import sys
 from functools import cache
@@ -55,6 +56,20 @@ def memory_bytes() -> int:
     except (OSError, ValueError):
         return machine
     return min(machine, int(limit)) if limit.isdigit() else machine
+
+
+def peak_memory_bytes() -> int:
+    """Tell the most memory that this process held since its program began.
+
+    Returns:
+        Bytes.
+    """
+    try:  # Elsewhere than here, what a process was forked from is counted too.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, IndexError):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def package_version(name: str) -> str | None:

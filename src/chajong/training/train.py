@@ -1,6 +1,5 @@
 """From a folder of photos and a recipe to a finished run."""
 
-import resource
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from torch import nn
 
 from chajong.blending.blend import Blend
 from chajong.corrections import Corrections
-from chajong.environment import describe_environment
+from chajong.environment import describe_environment, peak_memory_bytes
 from chajong.errors import RecipeError, RunError
 from chajong.files import fingerprint, write_json
 from chajong.live import FILE as LIVE
@@ -367,7 +366,7 @@ def _train_model(
 
 def _peak_memory() -> dict[str, int]:
     # Of this process since it began, and of its GPU.
-    peak = {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    peak = {"memory": peak_memory_bytes()}
     if torch.cuda.is_available():
         peak["GPU memory"] = torch.cuda.max_memory_allocated()
     return peak
