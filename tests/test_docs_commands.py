@@ -49,6 +49,8 @@ CHANGES: tuple[tuple[str, str, str], ...] = (
     (r"--weights pretrained", "--weights FILE.safetensors --backbone test_resnet", "no download"),
     (r" demo-photos .*", " demo-photos drawn --models 2 --per-model 4 ", "drawing takes long"),
     (r"( export .*)", r"\1 --photos MANY", "the demo photos are too few for a proof"),
+    (r" --track mlflow", "", "tests/tracking/test_push.py has a server"),
+    (r"( runs push .* --to) .*", r"\1 tensorboard", "the others take long to start"),
     (r"( (?:review|watch .*--page).*)", r"\1 --no-browser", "nobody is there to look"),
 )
 """A pattern, what it becomes, and why."""
@@ -61,8 +63,6 @@ ELSEWHERE: tuple[tuple[str, str], ...] = (
     (r"curl .*", "tests/serving/test_service.py asks a real service"),
     (r"docker .*", "needs a container engine; tests/serving/test_deploy.py reads the files"),
     (r".*torchrun .*", "tests/training/test_train.py trains in two processes"),
-    (r".* --track .*", "tests/training/test_train.py and tests/tracking/ show runs"),
-    (r".* runs push .*", "tests/tracking/test_push.py sends runs to services"),
 )
 """What does not run here, and why."""
 

@@ -15,6 +15,7 @@ from chajong.labels import Labels
 from chajong.predictions import Predictions
 from chajong.run import Run, finish_model
 from chajong.score import score
+from chajong.steps import FILE as STEPS
 from tests.test_run import started
 
 NUM_EPOCHS = 3
@@ -24,6 +25,13 @@ def history(fold: int, num_epochs: int = NUM_EPOCHS) -> list[dict[str, Any]]:
     return [
         {"epoch": epoch, "loss": 1.0 / epoch + fold, "lr": 0.01}
         for epoch in range(1, num_epochs + 1)
+    ]
+
+
+def steps(fold: int) -> list[dict[str, Any]]:
+    return [
+        {"step": step, "time_s": 1e9 + step, "loss": 2.0 / step + fold, "lr": 0.01}
+        for step in (1, 8)
     ]
 
 
@@ -48,7 +56,9 @@ def made(folder: Path, num_done: int = 2) -> Run:
     """A run of two folds, as training leaves it."""
     run = started(folder)
     for fold in range(num_done):
-        finish_model(run.model_folder(str(fold)), {"seconds": 60.0}, history(fold))
+        model = run.model_folder(str(fold))
+        finish_model(model, {"seconds": 60.0}, history(fold))
+        (model / STEPS).write_text("".join(f"{json.dumps(each)}\n" for each in steps(fold)))
     if num_done == 2:
         rows = run.manifest().table
         table = out_of_fold(run.labels, dict(zip(rows["id"], rows["label"], strict=True)))

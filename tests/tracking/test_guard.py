@@ -13,7 +13,7 @@ import pytest
 from chajong.cli import main
 from chajong.errors import TrackerError
 from chajong.run import Run
-from chajong.tracking.guard import Trackers, tracked
+from chajong.tracking.guard import tracked
 from chajong.tracking.tracker import Service, check_services
 from tests.conftest import SilentServer
 from tests.tracking.made import history, made, tensorboard_scalars
@@ -130,17 +130,6 @@ with tracked(("tensorboard",), Run.load(Path(sys.argv[1]))) as trackers:
         ("fold-0/epoch/loss", 1, 0.25),
         ("fold-0/epoch/loss", 2, 0.125),
     ]
-
-
-def test_steps_are_told_once_in_a_while(run: Run) -> None:
-    with tracked(("tensorboard",), run, LONG_S) as trackers:
-        for every_s in (0.0, 60.0):
-            each = Trackers(trackers.guards, every_s)
-            for step in (1, 2, 3):
-                each.step(f"every-{every_s:g}", step, {"loss": 1.0})
-    told = [(name, at) for name, at, _ in tensorboard_scalars(run.folder)]
-    every = "every-0/step/loss"
-    assert told == [(every, 1), (every, 2), (every, 3), ("every-60/step/loss", 1)]
 
 
 def test_services_are_known_and_installed() -> None:

@@ -24,19 +24,20 @@ from chajong.tracking.send import push
 from chajong.tracking.tracker import run_id
 from tests.tracking.conftest import Server
 from tests.tracking.made import (
-    NUM_EPOCHS,
     history,
     made,
+    steps,
     tensorboard_scalars,
     tensorboard_values,
     wandb_history,
     wandb_records,
 )
 
-EPOCHS = {
-    (f"fold-{fold}/epoch/loss", epoch + 1): history(fold)[epoch]["loss"]
+LOSSES = {
+    (f"fold-{fold}/{kind}/loss", entry[kind]): entry["loss"]
     for fold in (0, 1)
-    for epoch in range(NUM_EPOCHS)
+    for kind, told in (("epoch", history(fold)), ("step", steps(fold)))
+    for entry in told
 }
 PUSHING = """
 import os, sys
@@ -114,6 +115,13 @@ def is_png(content: bytes) -> bool:
         return picture.format == "PNG"
 
 
+def final(run: Run) -> float:
+    score = run.score()
+    assert score is not None
+    value: float = score["log_loss"]["value"]
+    return value
+
+
 def losses(run: Run, path: Path) -> list[tuple[tuple[str, int], float]]:
     # Asked of the tables themselves, so that nothing that is there twice stays hidden.
     with sqlite3.connect(path) as database:
@@ -130,10 +138,8 @@ def test_tensorboard_has_everything_and_once(pushed: Pushed) -> None:
     scalars = tensorboard_scalars(run.folder)
     assert max(Counter((name, step) for name, step, _ in scalars).values()) == 1
     found = {(name, step): value for name, step, value in scalars}
-    assert {at: found[at] for at in EPOCHS} == pytest.approx(EPOCHS)
-    score = run.score()
-    assert score is not None
-    assert found["oof/log_loss", 1] == pytest.approx(score["log_loss"]["value"])
+    assert {at: found[at] for at in LOSSES} == pytest.approx(LOSSES)
+    assert found["oof/log_loss", 1] == pytest.approx(final(run))
     tags = Counter(tag for _, tag, _, _ in tensorboard_values(run.folder))
     assert [tags[name] for name in ("confusions", "reliability", "facts", "recipe")] == [1] * 4
     values = {tag: value.tensor.string_val for _, tag, _, value in tensorboard_values(run.folder)}
@@ -147,15 +153,18 @@ def test_wandb_has_everything_and_once(pushed: Pushed) -> None:
     run = pushed.run
     logged = wandb_history(run.folder)
     found = [
-        ((name, entry[f"fold-{fold}/epoch/at"]), entry[name])
+        ((name, entry[f"fold-{fold}/{kind}/at"]), entry[name])
         for fold in (0, 1)
+        for kind in ("epoch", "step")
         for entry in logged
-        if (name := f"fold-{fold}/epoch/loss") in entry
+        if (name := f"fold-{fold}/{kind}/loss") in entry
     ]
-    assert sorted(found) == sorted(EPOCHS.items())
-    (picture,) = (entry["confusions/path"] for entry in logged if "confusions/path" in entry)
-    (file,) = run.folder.glob(f"wandb/offline-run-*/files/{picture}")
-    assert is_png(file.read_bytes())
+    assert sorted(found) == sorted(LOSSES.items())
+    for name in ("confusions/path", "reliability/path"):
+        (picture,) = (entry[name] for entry in logged if name in entry)
+        (file,) = run.folder.glob(f"wandb/offline-run-*/files/{picture}")
+        assert is_png(file.read_bytes())
+    assert [entry["oof/log_loss"] for entry in logged if "oof/log_loss" in entry] == [final(run)]
     records = list(wandb_records(run.folder))
     begun = [record.run for record in records if record.HasField("run")]
     assert {each.run_id for each in begun} == {run_id(run)}
@@ -171,13 +180,15 @@ def test_wandb_has_everything_and_once(pushed: Pushed) -> None:
 
 def test_an_mlflow_server_has_everything_and_once(pushed: Pushed, server: Server) -> None:
     run, api = pushed.run, f"{server.uri}/api/2.0"
-    assert losses(run, server.database) == sorted(EPOCHS.items())
+    assert losses(run, server.database) == sorted(LOSSES.items())
     named = get(f"{api}/mlflow/experiments/get-by-name?experiment_name=chajong")
     experiment = json.loads(named)["experiment"]["experiment_id"]
     wanted = f"tags.`chajong.run` = '{run_id(run)}'"
     answer = get(f"{api}/mlflow/runs/search", experiment_ids=[experiment], filter=wanted)
     (found,) = json.loads(answer)["runs"]
     assert (found["info"]["run_name"], found["info"]["status"]) == ("run", "FINISHED")
+    measured = {each["key"]: each["value"] for each in found["data"]["metrics"]}
+    assert measured["oof/log_loss"] == final(run)
     assert {"key": "train.epochs", "value": "3"} in found["data"]["params"]
     assert {"key": "environment.device", "value": "cpu"} in found["data"]["tags"]
     own = f"{experiment}/{found['info']['run_id']}/artifacts"
@@ -209,7 +220,7 @@ def test_without_a_server_mlflow_is_a_file_beside_the_runs(server: Server, tmp_p
     command = [sys.executable, "-m", "chajong", "runs", "push", str(run.folder), "--to", "mlflow"]
     said = subprocess.run(command, env=USERS, capture_output=True, text=True, check=True)
     assert said.stdout == f"{run.folder} is in mlflow now (1 of 2 models)\n"
-    half = [(at, value) for at, value in EPOCHS.items() if at[0].startswith("fold-0")]
+    half = [(at, value) for at, value in LOSSES.items() if at[0].startswith("fold-0")]
     assert losses(run, tmp_path / "mlflow.db") == sorted(half)
     kept = {path.name for path in tmp_path.glob("mlflow-artifacts/*/artifacts/*")}
     assert kept == {"recipe.yaml", "run.json"}

@@ -9,6 +9,7 @@ import pytest
 
 from chajong.recipes import load_recipe
 from chajong.run import Run
+from chajong.steps import read_steps
 from chajong.tracking.tracker import Service
 from chajong.training.train import Options, train
 from tests.conftest import SilentServer
@@ -62,6 +63,10 @@ def test_it_is_the_same_training_however_often_it_is_killed(uninterrupted: Job, 
     assert {name for name, _ in told} >= {"fold-0/step/loss", "fold-1/step/lr", "oof/log_loss"}
     assert set(told.values()) == {1}
     for fold in run.models:
+        steps = [entry["step"] for entry in read_steps(run.model_folder(fold))]
+        assert 0 < len(steps) == len(set(steps))
+        assert steps == sorted(steps)
+        assert max(at for name, at in told if name == f"fold-{fold}/step/loss") >= steps[-1]
         assert wandb_epochs(run, fold) == [entry["epoch"] for entry in run.history(fold)]
 
 

@@ -17,7 +17,6 @@ from chajong.tracking.send import epoch_points
 from chajong.tracking.tracker import Point, Service
 
 _PIPE_BYTES = 1 << 20
-_STEP_EVERY_S = 1.0
 LIMIT_S = 30.0
 
 
@@ -105,26 +104,20 @@ class Trackers:
 
     Args:
         guards: One a service.
-        step_every_s: Least seconds between two points of steps; epochs are always told.
     """
 
-    def __init__(self, guards: Sequence[Guard] = (), step_every_s: float = _STEP_EVERY_S) -> None:
+    def __init__(self, guards: Sequence[Guard] = ()) -> None:
         self.guards = guards
-        self._step_every_s = step_every_s
-        self._stepped = -step_every_s
 
     def step(self, model: str, at: int, values: Mapping[str, float]) -> None:
-        """Tell what a step was like, if none was told just now.
+        """Tell what a step was like.
 
         Args:
             model: Name of the model's folder.
             at: Steps done in all epochs.
             values: Figures by name.
         """
-        now = time.monotonic()
-        if self.guards and now - self._stepped >= self._step_every_s:
-            self._stepped = now
-            self._tell(Point(f"{model}/step", at, values))
+        self._tell(Point(f"{model}/step", at, values))
 
     def epochs(self, model: str, history: Sequence[Mapping[str, Any]]) -> None:
         """Tell what epochs were like; those that were told before are known there.

@@ -11,6 +11,7 @@ from chajong.files import locked
 from chajong.predictions import Predictions
 from chajong.run import Run
 from chajong.score import FIGURES
+from chajong.steps import read_steps
 from chajong.tracking.tracker import OOF, Point, Service, Tracker, open_tracker
 
 
@@ -42,7 +43,9 @@ class Teller:
             run: The run as its folder is now.
         """
         for model in run.models:
-            self.tell(epoch_points(run.model_folder(model).name, run.history(model)))
+            folder = run.model_folder(model)
+            self.tell(step_points(folder.name, read_steps(folder)))
+            self.tell(epoch_points(folder.name, run.history(model)))
         score = run.score()
         # The score comes last: with it, all of it is there.
         if score is not None and self._is_new(Point(OOF, 1, {})):
@@ -101,6 +104,25 @@ def epoch_points(model: str, history: Sequence[Mapping[str, Any]]) -> list[Point
     return [
         Point(f"{model}/epoch", entry["epoch"], {k: v for k, v in entry.items() if k != "epoch"})
         for entry in history
+    ]
+
+
+def step_points(model: str, steps: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """Turn what steps of a training were like into points.
+
+    Args:
+        model: Name of the model's folder.
+        steps: Entries as `read_steps` gives them.
+
+    Returns:
+        A point an entry.
+    """
+    series, own = f"{model}/step", ("step", "time_s")
+    return [
+        Point(
+            series, entry["step"], {k: v for k, v in entry.items() if k not in own}, entry["time_s"]
+        )
+        for entry in steps
     ]
 
 

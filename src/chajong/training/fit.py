@@ -18,6 +18,7 @@ from chajong.errors import ResourceError, TrainingError
 from chajong.live import Live
 from chajong.progress import Interrupted, Progress, duration
 from chajong.recipe import Recipe
+from chajong.steps import Steps
 from chajong.tracking.guard import Trackers
 from chajong.training.augment import augment, normalise
 from chajong.training.average import NUM_PHOTOS, TailMean, make_average, measure_norms
@@ -90,6 +91,7 @@ class Fit:
         self.at = Checkpoint()
         self._begin = self._shown = time.perf_counter()
         self._first_step = 0
+        self._steps: Steps | None = None
 
     @property
     def num_steps_done(self) -> int:
@@ -120,6 +122,7 @@ class Fit:
         epochs, total = self.recipe.train.epochs, self.recipe.train.epochs * self.batches.num_steps
         done = self.num_steps_done * self.batches.rows
         self._begin, self._first_step = time.perf_counter(), self.num_steps_done
+        self._steps = Steps(self.fold.folder, self.num_steps_done) if self.world.leads else None
         self.trackers.epochs(self.fold.folder.name, self.at.history)
         title = f"fold {self.fold.name}"
         with (
@@ -217,8 +220,20 @@ class Fit:
         measure_norms(average.module, self.network, seen, precision)
 
     def _tell_step(self, loss: float) -> None:
-        values = {"loss": loss, "lr": self.optimiser.param_groups[-1]["lr"]}
-        self.trackers.step(self.fold.folder.name, self.num_steps_done, values)
+        values = {
+            "loss": loss,
+            "lr": self.optimiser.param_groups[-1]["lr"],
+            "photos_per_s": self._rate * self.batches.rows,
+        }
+        done = self.num_steps_done
+        if self._steps is not None and self._steps.add(done, values):
+            self.trackers.step(self.fold.folder.name, done, values)
+
+    @property
+    def _rate(self) -> float:
+        # Steps a second, of this process.
+        took = max(time.perf_counter() - self._begin, 1e-9)
+        return (self.num_steps_done - self._first_step) / took
 
     def _show(self, loss: float) -> None:
         # For those who watch. The checkpoint is too large to be written as often.
@@ -228,7 +243,7 @@ class Fit:
         self._shown = now
         epochs, done = self.recipe.train.epochs, self.num_steps_done
         total = epochs * self.batches.num_steps
-        rate = (done - self._first_step) / (now - self._begin)
+        rate = self._rate
         live = Live(
             epochs=epochs,
             done=done / total,
