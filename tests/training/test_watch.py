@@ -1,16 +1,22 @@
 """A training can be watched while it goes on: what it writes, the terminal, the page."""
 
+import fcntl
 import json
+import os
+import pty
 import re
+import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,3 +164,68 @@ def test_the_page_shows_curves_by_itself(finished: Run, browser: "Browser") -> N
         assert line.evaluate("each => getComputedStyle(each).fill") == "none"
         shown.close()
         assert wrong == []
+
+
+class Terminal:
+    """A program on a terminal of its own, as a user has it."""
+
+    def __init__(self, *words: str) -> None:
+        self.screen, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        # The terminal is the one that Ctrl-C on it is heard by.
+        code = "import os, runpy; os.login_tty(0); runpy.run_module('chajong', run_name='__main__')"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, *words],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            env={**os.environ, "TERM": "xterm-256color"},
+        )
+        os.close(theirs)
+        self.said = ""
+
+    def until(self, wanted: str, limit_s: float = 60) -> str:
+        """What it writes until something is written."""
+        start, end = len(self.said), time.monotonic() + limit_s
+        while wanted not in self.said[start:]:
+            assert time.monotonic() < end, self.said[start:]
+            if select.select([self.screen], [], [], 0.2)[0]:
+                self.said += os.read(self.screen, 65536).decode("utf-8", "replace")
+        return self.said[start:]
+
+    def end(self) -> int:
+        with suppress(OSError):  # the other side is closed
+            while select.select([self.screen], [], [], 10)[0]:
+                if not os.read(self.screen, 65536):
+                    break
+        code = self.process.wait(20)
+        os.close(self.screen)
+        return code
+
+
+def test_a_terminal_shows_a_training_until_it_is_over(finished: Run, tmp_path: Path) -> None:
+    run = Run.load(shutil.copytree(finished.folder, tmp_path / "run"))
+    model = run.model_folder("1")
+    done, entry = (model / "done.json").read_bytes(), run.history("1")[0]
+    (model / "done.json").unlink()
+    rising = tuple({**entry, "epoch": 1 + at, "log_loss": 1.0 + at} for at in range(3))
+    Live(4, 0.3, 1.5, 100.0, 60.0, history=rising).save(model)
+    terminal = Terminal("watch", str(run.folder))
+    terminal.until("1.2 of 4")
+    terminal.until("▁▅█")
+    Live(4, 0.6, 1.25, 90.0, 30.0, history=rising).save(model)
+    terminal.until("2.4 of 4")  # it looks again by itself
+    (model / "done.json").write_bytes(done)
+    assert terminal.end() == 0
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_training(finished: Run, tmp_path: Path) -> None:
+    run = Run.load(shutil.copytree(finished.folder, tmp_path / "run"))
+    (run.model_folder("1") / "done.json").unlink()
+    Live(4, 0.3, 1.5, 100.0, 60.0).save(run.model_folder("1"))
+    terminal = Terminal("watch", str(run.folder))
+    terminal.until("1.2 of 4")
+    os.write(terminal.screen, b"\x03")
+    assert terminal.end() == 130
+    assert (run.model_folder("1") / FILE).is_file()
