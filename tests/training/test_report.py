@@ -117,6 +117,32 @@ def test_the_best_run_beside_it_is_compared(finished: Run, tmp_path: Path) -> No
     assert "Beside the best" not in alone
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_damaged_rival_costs_the_comparison_and_not_the_report(
+    finished: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], is_there: bool
+) -> None:
+    for name in ("first", "second"):
+        shutil.copytree(finished.folder, tmp_path / name)
+    for table in (tmp_path / "first").rglob("oof.parquet"):
+        table.write_bytes(b"no table") if is_there else table.unlink()
+    said = words(report_page(Subject.open(tmp_path / "second"), tmp_path / "p.html"))
+    assert re.search(r"Not compared: .*/first/\S*oof\.parquet", said)
+    assert "Sure and wrong" in said
+    assert "not compared with the best other run: " in capsys.readouterr().err
+
+
+def test_lost_weights_cost_the_maps_and_not_the_report(
+    finished: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished.folder, tmp_path / "run")
+    for path in (tmp_path / "run").rglob("*.safetensors"):
+        path.unlink()
+    page = report_page(Subject.open(tmp_path / "run"), tmp_path / "p.html")
+    assert "what speaks for either class" not in page.read_text("utf-8")
+    assert re.search(r"No heat maps: .*/weights\.ema\.safetensors", words(page))
+    assert "no heat maps: " in capsys.readouterr().err
+
+
 def test_a_comparison_has_a_page(finished: Run, tmp_path: Path) -> None:
     table = Predictions.load(finished.predictions_path)
     sharper = normalised((3 * table.log_probs).reshape(-1, len(table.classes)))

@@ -13,7 +13,7 @@ from chajong.catalogue import known_catalogue
 from chajong.comparison import Comparison, compare
 from chajong.depths import Depths
 from chajong.diagnosis import Answer, Diagnosis, Mistaken
-from chajong.errors import RunError
+from chajong.errors import ChajongError, RunError
 from chajong.experiments.listing import list_runs
 from chajong.files import read_json
 from chajong.labels import Labels
@@ -55,6 +55,30 @@ class Pair(NamedTuple):
 
     facts: Mistaken
     sides: tuple[Side, Side]
+
+
+class Beside(NamedTuple):
+    """How it compares with the best of the others.
+
+    Attributes:
+        found: None where there is no other, or it cannot be compared.
+        why: Why it cannot.
+    """
+
+    found: Comparison | None = None
+    why: str = ""
+
+
+class Heat(NamedTuple):
+    """Maps of what speaks for either class of a pair.
+
+    Attributes:
+        pictures: A data URI for each question that has a map.
+        why: Why there are none.
+    """
+
+    pictures: dict[Question, str]
+    why: str = ""
 
 
 class Training(NamedTuple):
@@ -159,7 +183,7 @@ def report_page(subject: Subject, path: Path) -> Path:
         path,
         subject=subject,
         score=subject.score,
-        rival=_beside_the_best(subject),
+        beside=_beside_the_best(subject),
         reliability=None if found is None else _reliability(found),
         coverage=None if found is None else _coverage(found),
         stated=() if table is None else _stated(subject, table),
@@ -192,22 +216,28 @@ def comparison_page(found: Comparison, path: Path) -> Path:
     return render_page("comparison.html", path, found=found)
 
 
-def _beside_the_best(subject: Subject) -> Comparison | None:
+def _beside_the_best(subject: Subject) -> Beside:
     # The run with the least log loss of those that lie beside it and are of the same photos.
     if subject.score is None:
-        return None
+        return Beside()
     data, own = subject.runs[0].record.data_fingerprint, subject.folder.resolve()
     beside = subject.runs[0].folder.resolve().parent
-    rivals = [
-        row
-        for row in list_runs(beside)
-        if row.log_loss is not None and row.data_fingerprint == data and beside / row.run != own
-    ]
-    if not rivals:
-        return None
-    best = min(rivals, key=lambda row: row.log_loss or 0.0)
-    sides = open_side([beside / best.run]), open_side([subject.folder])
-    return compare(pair(*sides), (best.run, own.name), differs=known_differences(*sides))
+    try:
+        rivals = [
+            row
+            for row in list_runs(beside)
+            if row.log_loss is not None and row.data_fingerprint == data and beside / row.run != own
+        ]
+        if not rivals:
+            return Beside()
+        best = min(rivals, key=lambda row: row.log_loss or 0.0)
+        sides = open_side([beside / best.run]), open_side([subject.folder])
+        names = best.run, own.name
+        return Beside(compare(pair(*sides), names, differs=known_differences(*sides)))
+    except ChajongError as error:
+        # What is wrong with another run must not cost this one its report.
+        say(f"not compared with the best other run: {error}")
+        return Beside(why=str(error))
 
 
 class _Album:
@@ -261,17 +291,16 @@ def _suspects(subject: Subject, table: Predictions, album: _Album) -> tuple[Tile
     )
 
 
-def _heat(subject: Subject, questions: Sequence[Question]) -> dict[Question, str]:
+def _heat(subject: Subject, questions: Sequence[Question]) -> Heat:
     # By the first run: members of a blend see much the same.
     run = subject.runs[0]
-    table = Predictions.load(run.predictions_path) if run.predictions_path.is_file() else None
-    if table is None or not questions:
-        return {}
+    if not questions or not run.predictions_path.is_file():
+        return Heat({})
     try:
-        return heat_pictures(run, table, questions)
-    except (ImportError, RunError) as error:
+        return Heat(heat_pictures(run, Predictions.load(run.predictions_path), questions))
+    except (ImportError, ChajongError) as error:
         say(f"no heat maps: {error}")
-        return {}
+        return Heat({}, str(error))
 
 
 def _reliability(found: Diagnosis) -> Chart:
