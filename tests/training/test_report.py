@@ -1,8 +1,10 @@
 """The report of a real run and a real blend, and the maps in it."""
 
 import re
+import shlex
 import shutil
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,16 +14,19 @@ import torch
 
 from chajong.blending.make import make_blend
 from chajong.comparison import Comparison, compare
+from chajong.corrections import Corrections, Decision
 from chajong.errors import RunError
 from chajong.pairs import open_side, pair
 from chajong.pooling import normalised
 from chajong.predictions import Predictions
 from chajong.reporting.report_page import Subject, comparison_page, report_page
-from chajong.run import Run
+from chajong.run import Run, now
 from chajong.training.heat import heat
 from chajong.training.look_again import look_again
 from chajong.training.predict import open_eye
-from tests.training.tiny import CPU, NUM_CLASSES, make_pixels
+from chajong.training.train import Options, train
+from tests.training.processes import command
+from tests.training.tiny import CPU, NUM_CLASSES, make_pixels, make_recipe, write_photos
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -91,6 +96,10 @@ def test_a_blend_has_a_page_with_its_weights(finished: Run, tmp_path: Path) -> N
     made, _ = make_blend([finished], [look_again(finished, ("plain", "flip"))], 2, tmp_path / "b")
     said = words(report_page(Subject.open(tmp_path / "b"), tmp_path / "b.html"))
     assert "A blend of 1 run" in said
+    assert commands(tmp_path / "b.html")[0] == [
+        *("chajong", "blend", str(finished.folder)),
+        *("--budget", "2", "--out", f"{tmp_path}/b-again"),
+    ]
     for member in made.members:
         for view, weight in zip(member.views, member.weights, strict=True):
             assert f"{view} {weight:.3f}" in said
@@ -141,6 +150,35 @@ def test_lost_weights_cost_the_maps_and_not_the_report(
     assert "what speaks for either class" not in page.read_text("utf-8")
     assert re.search(r"No heat maps: .*/weights\.ema\.safetensors", words(page))
     assert "no heat maps: " in capsys.readouterr().err
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The commands on a page, as a shell would read them."""
+    found = re.findall(r"<pre>(chajong [^<]*)</pre>", page.read_text("utf-8"))
+    return [shlex.split(unescape(line)) for line in found]
+
+
+def test_the_commands_on_the_page_make_the_run_again(tmp_path: Path) -> None:
+    data, cache = write_photos(tmp_path / "my photos", per_class=6), tmp_path / "cache"
+    first = sorted(path.relative_to(data).as_posix() for path in data.rglob("*.jpg"))[0]
+    path = tmp_path / "it's.csv"
+    Corrections((Decision(first, "exclude", None, "Kim", now()),)).save(path)
+    recipe = make_recipe(train_epochs=1)
+    options = Options(tmp_path / "run 1", layout="imagefolder", cache_folder=cache, device=CPU)
+    run = train(data, recipe, replace(options, corrections=path))
+    assert run is not None
+    page = report_page(Subject.open(run.folder), tmp_path / "p.html")
+    rerun, again = commands(page)
+    assert rerun[:3] == ["chajong", "runs", "rerun"]
+    code, said = command([*again[1:], "--cache", str(cache)], tmp_path / "said.txt")
+    assert code == 0, said
+    made = Run.load(tmp_path / "run 1-again")
+    assert made.record.data_fingerprint == run.record.data_fingerprint
+    assert (made.record.layout, made.record.corrections_file) == ("imagefolder", str(path))
+    # What was trained is found, with the layout and the corrections of then.
+    code, said = command([*rerun[1:], "--cache", str(cache)], tmp_path / "said.txt")
+    assert code == 0, said
+    assert "bit-equal: 2 file(s) of weights of 2 model(s)" in said
 
 
 def test_a_comparison_has_a_page(finished: Run, tmp_path: Path) -> None:

@@ -14,6 +14,12 @@ from chajong.comparison import Comparison, compare
 from chajong.depths import Depths
 from chajong.diagnosis import Answer, Diagnosis, Mistaken
 from chajong.errors import ChajongError, RunError
+from chajong.experiments.again import (
+    blend_command,
+    rerun_command,
+    review_command,
+    train_commands,
+)
 from chajong.experiments.listing import list_runs
 from chajong.files import read_json
 from chajong.labels import Labels
@@ -87,6 +93,7 @@ class Training(NamedTuple):
     run: Run
     charts: tuple[Chart, ...]
     rows: tuple[tuple[str, ...], ...]
+    again: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -193,9 +200,11 @@ def report_page(subject: Subject, path: Path) -> Path:
         pairs=pairs,
         mistakes=mistakes,
         suspects=suspects,
+        review=review_command(subject.runs[0]),
         views=_views(subject),
         trainings=[_training(run) for run in subject.runs],
         thumbs=thumbnails(tile.path for tile in tiles),
+        blend_again=subject.blend and blend_command(subject.folder, subject.blend),
         heat=_heat(subject, [shot.question for shot in shots]),
     )
 
@@ -357,7 +366,8 @@ def _training(run: Run) -> Training:
         said = ", ".join(f"{value / 2**30:.1f} GiB {kind}" for kind, value in memory.items())
         took = duration(facts["seconds"])
         rows.append((name, str(len(entries)), took, f"{speed:,.0f}", f"{waiting:.1%}", said))
-    return Training(run, tuple(curves(histories)), tuple(rows))
+    again = (rerun_command(run), *train_commands(run))
+    return Training(run, tuple(curves(histories)), tuple(rows), again)
 
 
 def curves(histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> Iterator[Chart]:
