@@ -25,6 +25,7 @@ from chajong.training.heat import heat
 from chajong.training.look_again import look_again
 from chajong.training.predict import open_eye
 from chajong.training.train import Options, train
+from tests.test_run import edit
 from tests.training.processes import command
 from tests.training.tiny import CPU, NUM_CLASSES, make_pixels, make_recipe, write_photos
 
@@ -116,28 +117,81 @@ def test_a_run_that_is_not_done_has_a_page_without_a_score(finished: Run, tmp_pa
         Subject.open(tmp_path)
 
 
-def test_the_best_run_beside_it_is_compared(finished: Run, tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        shutil.copytree(finished.folder, tmp_path / name)
-    said = words(report_page(Subject.open(tmp_path / "second"), tmp_path / "p.html"))
-    assert "Beside the best other run here" in said
-    assert "second cannot be told from first" in said
-    alone = words(report_page(Subject.open(finished.folder), tmp_path / "q.html"))
-    assert "Beside the best" not in alone
+def copied(finished: Run, folder: Path, hour: int, log_loss: float) -> Path:
+    """The same run, as if it had been started at that hour and scored so."""
+    shutil.copytree(finished.folder, folder)
+    when = f"2026-01-31T{hour:02}:00:00+09:00"
+    edit(folder / "run.json", lambda record: record.update(created=when))
+    edit(folder / "score.json", lambda score: score["log_loss"].update(value=log_loss))
+    return folder
+
+
+def said_beside(folder: Path) -> str:
+    """What the page says under the heading about what was before."""
+    said = words(report_page(Subject.open(folder), folder.with_suffix(".html")))
+    return said.split("Beside the best before it", 1)[1].split("How sure, and how right", 1)[0]
+
+
+def test_it_is_compared_with_the_best_that_was_started_earlier(
+    finished: Run, tmp_path: Path
+) -> None:
+    for hour, (name, log_loss) in enumerate(
+        [("first", 0.9), ("best", 0.7), ("own", 0.8), ("later", 0.1)]
+    ):
+        copied(finished, tmp_path / name, hour, log_loss)
+    assert "own cannot be told from best" in said_beside(tmp_path / "own")
+    assert "later cannot be told from best" in said_beside(tmp_path / "later")
+    alone = "It is the first with a score of these photos here."
+    assert alone in said_beside(tmp_path / "first")
+    edit(tmp_path / "own" / "run.json", lambda record: record.update(data_fingerprint="0" * 16))
+    assert alone in said_beside(tmp_path / "own")
+
+
+def test_blends_are_compared_too(finished: Run, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    member = Run.load(copied(finished, runs / "member", 1, 0.9))
+    make_blend([member], [look_again(member, ("plain", "flip"))], 2, tmp_path / "blend")
+    # Its own member was before it, in another folder.
+    assert re.search(r"blend (\S+ ){1,5}member", said_beside(tmp_path / "blend"))
+    shutil.copytree(tmp_path / "blend", runs / "blend")
+    copied(finished, runs / "early", 2, 0.9)
+    late = copied(finished, runs / "late", 3, 0.9)
+
+    when = "2026-01-31T02:30:00+09:00"
+    edit(runs / "blend" / "blend.json", lambda blend: blend["made"].update(created=when))
+
+    def scored(log_loss: float) -> None:
+        edit(runs / "blend" / "score.json", lambda s: s["log_loss"].update(value=log_loss))
+
+    scored(0.5)
+    assert re.search(r"late (\S+ ){1,5}blend", said_beside(late))
+    assert re.search(r"early (\S+ ){1,5}member", said_beside(runs / "early"))
+    scored(1.5)
+    assert re.search(r"late (\S+ ){1,5}(early|member)", said_beside(late))
+    (runs / "blend" / "score.json").write_text("{}", encoding="utf-8")
+    assert re.search(r"late (\S+ ){1,5}(early|member)", said_beside(late))
+
+
+def test_a_blend_of_unknown_age_is_not_compared(finished: Run, tmp_path: Path) -> None:
+    make_blend([finished], [look_again(finished, ("plain",))], 1, tmp_path / "blend")
+    edit(tmp_path / "blend" / "blend.json", lambda blend: blend.update(made=None))
+    assert "When it was made is not on record" in said_beside(tmp_path / "blend")
+    page = words(tmp_path / "blend.html")
+    assert "that got no weight, is not on record" in page
 
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_damaged_rival_costs_the_comparison_and_not_the_report(
     finished: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], is_there: bool
 ) -> None:
-    for name in ("first", "second"):
-        shutil.copytree(finished.folder, tmp_path / name)
+    for hour, name in enumerate(["first", "second"]):
+        copied(finished, tmp_path / name, hour, 0.9)
     for table in (tmp_path / "first").rglob("oof.parquet"):
         table.write_bytes(b"no table") if is_there else table.unlink()
     said = words(report_page(Subject.open(tmp_path / "second"), tmp_path / "p.html"))
     assert re.search(r"Not compared: .*/first/\S*oof\.parquet", said)
     assert "Sure and wrong" in said
-    assert "not compared with the best other run: " in capsys.readouterr().err
+    assert "not compared with the best before it: " in capsys.readouterr().err
 
 
 def test_lost_weights_cost_the_maps_and_not_the_report(

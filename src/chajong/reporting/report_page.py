@@ -10,7 +10,7 @@ import numpy as np
 
 from chajong.blending.blend import Blend
 from chajong.catalogue import known_catalogue
-from chajong.comparison import Comparison, compare
+from chajong.comparison import Comparison
 from chajong.depths import Depths
 from chajong.diagnosis import Answer, Diagnosis, Mistaken
 from chajong.errors import ChajongError, RunError
@@ -20,16 +20,15 @@ from chajong.experiments.again import (
     review_command,
     train_commands,
 )
-from chajong.experiments.listing import list_runs
 from chajong.files import read_json
 from chajong.labels import Labels
 from chajong.manifest import Manifest
-from chajong.pairs import known_differences, open_side, pair
 from chajong.predictions import Predictions
 from chajong.progress import duration, say
 from chajong.reporting.charts import Chart, Series, chart
 from chajong.reporting.heat_pictures import Question, heat_pictures
 from chajong.reporting.page import Tile, render_page, thumbnails
+from chajong.reporting.rival import beside_the_best
 from chajong.risk import SHOWN_RISKS, Risks, table_of
 from chajong.run import Run
 from chajong.score import Score
@@ -61,18 +60,6 @@ class Pair(NamedTuple):
 
     facts: Mistaken
     sides: tuple[Side, Side]
-
-
-class Beside(NamedTuple):
-    """How it compares with the best of the others.
-
-    Attributes:
-        found: None where there is no other, or it cannot be compared.
-        why: Why it cannot.
-    """
-
-    found: Comparison | None = None
-    why: str = ""
 
 
 class Heat(NamedTuple):
@@ -158,6 +145,13 @@ class Subject:
         return self.runs[0].manifest()
 
     @property
+    def started(self) -> str | None:
+        """When it was started, ISO 8601; none for a blend that does not know."""
+        if self.blend is None:
+            return self.runs[0].record.created
+        return None if self.blend.made is None else self.blend.made.created
+
+    @property
     def labels(self) -> Labels:
         """The classes."""
         return self.runs[0].labels
@@ -190,7 +184,7 @@ def report_page(subject: Subject, path: Path) -> Path:
         path,
         subject=subject,
         score=subject.score,
-        beside=_beside_the_best(subject),
+        beside=subject.score and beside_the_best(subject.folder, subject.runs[0], subject.started),
         reliability=None if found is None else _reliability(found),
         coverage=None if found is None else _coverage(found),
         stated=() if table is None else _stated(subject, table),
@@ -223,30 +217,6 @@ def comparison_page(found: Comparison, path: Path) -> Path:
         ResourceError: If it cannot be written.
     """  # noqa: DOC502 raised by `render_page`
     return render_page("comparison.html", path, found=found)
-
-
-def _beside_the_best(subject: Subject) -> Beside:
-    # The run with the least log loss of those that lie beside it and are of the same photos.
-    if subject.score is None:
-        return Beside()
-    data, own = subject.runs[0].record.data_fingerprint, subject.folder.resolve()
-    beside = subject.runs[0].folder.resolve().parent
-    try:
-        rivals = [
-            row
-            for row in list_runs(beside)
-            if row.log_loss is not None and row.data_fingerprint == data and beside / row.run != own
-        ]
-        if not rivals:
-            return Beside()
-        best = min(rivals, key=lambda row: row.log_loss or 0.0)
-        sides = open_side([beside / best.run]), open_side([subject.folder])
-        names = best.run, own.name
-        return Beside(compare(pair(*sides), names, differs=known_differences(*sides)))
-    except ChajongError as error:
-        # What is wrong with another run must not cost this one its report.
-        say(f"not compared with the best other run: {error}")
-        return Beside(why=str(error))
 
 
 class _Album:
