@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 
 from chajong.blending.make import make_blend
 from chajong.comparison import Comparison, compare
@@ -21,13 +20,11 @@ from chajong.pooling import normalised
 from chajong.predictions import Predictions
 from chajong.reporting.report_page import Subject, comparison_page, report_page
 from chajong.run import Run, now
-from chajong.training.heat import heat
 from chajong.training.look_again import look_again
-from chajong.training.predict import open_eye
 from chajong.training.train import Options, train
 from tests.test_run import edit
 from tests.training.processes import command
-from tests.training.tiny import CPU, NUM_CLASSES, make_pixels, make_recipe, write_photos
+from tests.training.tiny import CPU, make_recipe, write_photos
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -74,25 +71,6 @@ def test_mistaken_photos_have_a_map_beside_them(finished: Run, page: Path) -> No
     assert wrong > 0, "the tiny run should make some mistakes for this test to see anything"
 
 
-def test_a_map_sums_to_the_difference_of_the_logits(finished: Run) -> None:
-    eye = open_eye(finished, "0", CPU)
-    targets = np.arange(6) % NUM_CLASSES
-    others = (targets + 1) % NUM_CLASSES
-    pixels = make_pixels(targets)
-    found = heat(eye, pixels, targets, others)
-    assert found is not None
-    with torch.inference_mode():
-        logits = eye.network(eye.prepare(torch.from_numpy(pixels))).numpy()
-    rows = np.arange(6)
-    head = eye.network.get_classifier()  # type: ignore[operator]
-    bias = head.bias.detach().numpy()
-    gap = logits[rows, targets] - logits[rows, others] - (bias[targets] - bias[others])
-    np.testing.assert_allclose(found.mean(axis=(1, 2)), gap, atol=1e-4)
-    back = heat(eye, pixels, others, targets)
-    assert back is not None
-    np.testing.assert_allclose(back, -found, atol=1e-5)
-
-
 def test_a_blend_has_a_page_with_its_weights(finished: Run, tmp_path: Path) -> None:
     made, _ = make_blend([finished], [look_again(finished, ("plain", "flip"))], 2, tmp_path / "b")
     said = words(report_page(Subject.open(tmp_path / "b"), tmp_path / "b.html"))
@@ -115,6 +93,14 @@ def test_a_run_that_is_not_done_has_a_page_without_a_score(finished: Run, tmp_pa
     assert "fold 0" in said
     with pytest.raises(RunError, match="is no run"):
         Subject.open(tmp_path)
+
+
+def test_a_network_without_places_is_named(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chajong.training.heat.heat", lambda *_: None)
+    said = words(report_page(Subject.open(finished.folder), tmp_path / "p.html"))
+    assert "No heat maps: test_resnet has no features that keep their places." in said
 
 
 def copied(finished: Run, folder: Path, hour: int, log_loss: float) -> Path:

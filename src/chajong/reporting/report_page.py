@@ -273,10 +273,12 @@ def _suspects(subject: Subject, table: Predictions, album: _Album) -> tuple[Tile
 def _heat(subject: Subject, questions: Sequence[Question]) -> Heat:
     # By the first run: members of a blend see much the same.
     run = subject.runs[0]
-    if not questions or not run.predictions_path.is_file():
+    if not questions:
         return Heat({})
     try:
-        return Heat(heat_pictures(run, Predictions.load(run.predictions_path), questions))
+        found = heat_pictures(run, Predictions.load(run.predictions_path), questions)
+        none = f"{run.recipe.model.backbone} has no features that keep their places."
+        return Heat(found, "" if found else none)
     except (ImportError, ChajongError) as error:
         say(f"no heat maps: {error}")
         return Heat({}, str(error))
