@@ -65,6 +65,12 @@ def test_numbers_are_told_apart(low: float, high: float, said: list[str]) -> Non
     assert [tick.text for tick in made.y_ticks] == said
 
 
+def test_what_is_counted_has_whole_marks() -> None:
+    made = chart("t", "epoch", [Series("s", "one", [(1, 0.2), (3, 0.1)])], whole=True)
+    assert [tick.text for tick in made.x_ticks] == ["1", "2", "3"]
+    assert [tick.text for tick in made.y_ticks] == ["0.10", "0.12", "0.14", "0.16", "0.18", "0.20"]
+
+
 def test_what_is_not_finite_is_left_out_and_nothing_is_a_chart_too() -> None:
     series = [Series("s", "one", [(1, math.nan), (2, 1.0), (3, math.inf)])]
     assert len(points_of(chart("t", "x", series).lines[0].path)) == 1

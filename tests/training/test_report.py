@@ -6,7 +6,6 @@ import shutil
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -25,9 +24,6 @@ from chajong.training.train import Options, train
 from tests.test_run import edit
 from tests.training.processes import command
 from tests.training.tiny import CPU, make_recipe, write_photos
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
 
 
 @pytest.fixture(scope="module")
@@ -236,18 +232,3 @@ def test_a_comparison_has_a_page(finished: Run, tmp_path: Path) -> None:
     for each in found.classes:
         assert each.name in said
     assert "<b>A" not in page.read_text("utf-8")
-
-
-@pytest.mark.parametrize("width", [360, 1280])
-def test_nothing_is_wider_than_the_screen(page: Path, browser: "Browser", width: int) -> None:
-    shown = browser.new_page(viewport={"width": width, "height": 800})
-    wrong: list[str] = []
-    shown.on("pageerror", lambda error: wrong.append(str(error)))
-    shown.on("console", lambda message: wrong.append(message.text))
-    shown.goto(page.as_uri())
-    assert shown.evaluate("document.documentElement.scrollWidth") <= width
-    assert shown.locator("svg").count() >= 5
-    line = shown.locator("path.line").first
-    assert line.evaluate("each => getComputedStyle(each).fill") == "none"
-    shown.close()
-    assert wrong == []

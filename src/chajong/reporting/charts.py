@@ -85,6 +85,7 @@ def chart(
     bars: Sequence[tuple[float, float, float]] = (),
     dots: bool = False,
     percent: bool = False,
+    whole: bool = False,
 ) -> Chart:
     """Lay out a chart.
 
@@ -97,6 +98,7 @@ def chart(
         bars: Intervals: where, from and to.
         dots: Whether to mark the points of lines that are not faint.
         percent: Whether both axes are shares.
+        whole: Whether the lower axis counts, so that it needs no marks between whole numbers.
 
     Returns:
         The chart.
@@ -118,7 +120,7 @@ def chart(
         return Line(one.name, one.kind, path, placed if dots and one.kind != "faint" else ())
 
     def ticks(low: float, high: float, is_x: bool) -> tuple[Tick, ...]:
-        step = _step(low, high)
+        step = max(_step(low, high), 1.0) if whole and is_x else _step(low, high)
         return tuple(
             Tick(place(at, y_low)[0] if is_x else place(x_low, at)[1], _said(at, step, percent))
             for at in _multiples(step, low, high)

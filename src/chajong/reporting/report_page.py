@@ -365,11 +365,13 @@ def curves(histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> Iterator[Ch
         *lines("loss", "faint", "training loss"),
         *lines("log_loss", "one", "held-out log loss"),
     ]
-    yield chart("Loss", "epoch", loss)
+    yield chart("Loss", "epoch", loss, whole=True)
     if top1 := lines("top1", "one", "held-out top-1"):
-        yield chart("Right answers", "epoch", top1)
-    yield chart("Learning rate", "epoch", lines("lr", "one", "learning rate"))
-    yield chart("Waiting for data", "epoch", lines("waiting_share", "two", "share of the time"))
+        yield chart("Right answers", "epoch", top1, whole=True)
+    yield chart("Learning rate", "epoch", lines("lr", "one", "learning rate"), whole=True)
+    yield chart(
+        "Waiting for data", "epoch", lines("waiting_share", "two", "share of the time"), whole=True
+    )
 
 
 def _views(subject: Subject) -> list[tuple[str, str, float | None, float | None]]:
