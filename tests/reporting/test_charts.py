@@ -65,6 +65,12 @@ def test_numbers_are_told_apart(low: float, high: float, said: list[str]) -> Non
     assert [tick.text for tick in made.y_ticks] == said
 
 
+def test_what_never_changes_lies_in_the_middle_of_its_own_size() -> None:
+    made = chart("t", "x", [Series("s", "one", [(0, 0.003), (1, 0.003)])])
+    assert [tick.text for tick in made.y_ticks] == ["0.002", "0.003", "0.004"]
+    assert {y for _, y in points_of(made.lines[0].path)} == {made.y_ticks[1].at}
+
+
 def test_what_is_counted_has_whole_marks() -> None:
     made = chart("t", "epoch", [Series("s", "one", [(1, 0.2), (3, 0.1)])], whole=True)
     assert [tick.text for tick in made.x_ticks] == ["1", "2", "3"]

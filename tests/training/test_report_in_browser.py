@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PAGES = ("run", "blend", "comparison")
-MEDIA = {
+MEDIA: dict[str, dict[str, Any]] = {
     "light": {"color_scheme": "light"},
     "dark": {"color_scheme": "dark"},
     "paper": {"color_scheme": "dark", "media": "print"},

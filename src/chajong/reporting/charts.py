@@ -140,7 +140,8 @@ def chart(
 def _ends(values: Sequence[float]) -> tuple[float, float]:
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if low == high:
-        return low - 0.5, high + 0.5
+        margin = abs(low) / 2 or 0.5
+        return low - margin, high + margin
     return low, high
 
 
