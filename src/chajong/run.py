@@ -13,6 +13,7 @@ from chajong.errors import RecipeError, RunError
 from chajong.files import fingerprint, locked, read_json, write_json, write_text
 from chajong.labels import Labels
 from chajong.manifest import Manifest
+from chajong.photos.layout import Layout
 from chajong.recipe import Recipe, fingerprint_of
 from chajong.recipe_file import differences, make_recipe, read_recipe_file
 from chajong.score import Score
@@ -49,6 +50,13 @@ class Record(BaseModel):
     corrected: str | None = None
     teacher: str | None = None
     teacher_fingerprint: str | None = None
+    layout: Layout | None = None
+    corrections_file: str | None = None
+
+    @property
+    def is_noncommercial(self) -> bool:
+        """Whether the licence of the first weights forbids commercial use."""
+        return forbids_commerce(self.licence)
 
 
 @dataclass(frozen=True)
@@ -323,6 +331,19 @@ class Run:
                 "and models of folds are different runs: choose another folder with --out."
             )
         return self
+
+
+def forbids_commerce(licence: str) -> bool:
+    """Tell whether weights may not be used commercially.
+
+    Args:
+        licence: As their publisher states it.
+
+    Returns:
+        Whether it says so.
+    """
+    said = licence.lower()
+    return any(mark in said for mark in ("-nc", "noncommercial", "non-commercial"))
 
 
 def now() -> str:

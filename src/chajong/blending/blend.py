@@ -81,6 +81,23 @@ class Averaging:
 
 
 @dataclass(frozen=True)
+class Making:
+    """What a blend was asked to be made of.
+
+    Attributes:
+        runs: Their folders; not all need be members.
+        budget: Most views of a run.
+        photos: Where the photos without labels lay, if any were given.
+        created: When, ISO 8601.
+    """
+
+    runs: tuple[str, ...]
+    budget: int
+    photos: str | None
+    created: str
+
+
+@dataclass(frozen=True)
 class Blend:
     """Members, their weights and a calibration.
 
@@ -94,6 +111,7 @@ class Blend:
         candidates: What was compared.
         averaging: A temperature for the mean of all models, which is then used; none where no
             photos without labels were given.
+        made: How it was made; none where that is not on record.
         format: Version of the file.
     """
 
@@ -105,6 +123,7 @@ class Blend:
     vector: Vector | None
     candidates: tuple[Candidate, ...]
     averaging: Averaging | None = None
+    made: Making | None = None
     format: int = _FORMAT
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from chajong.blending.average import Asked, foretell_mean
-from chajong.blending.blend import Averaging, Blend, Candidate, Member
+from chajong.blending.blend import Averaging, Blend, Candidate, Making, Member
 from chajong.blending.fit import Places, losses, standard_error
 from chajong.blending.methods import LINEAR_IN_LOGITS, METHODS, Table
 from chajong.blending.nested import Comparison, compare
@@ -19,7 +19,7 @@ from chajong.files import write_json
 from chajong.labels import Labels
 from chajong.pooling import Floats, merged, spread
 from chajong.predictions import Predictions
-from chajong.run import Run
+from chajong.run import Run, now
 from chajong.score import Score, score
 from chajong.wording import listed
 
@@ -33,6 +33,7 @@ def make_blend(
     budget: int,
     folder: Path,
     ask: Ask | None = None,
+    photos: Path | None = None,
 ) -> tuple[Blend, Score]:
     """Fit a blend on out-of-fold tables and write it with its nested predictions and score.
 
@@ -42,6 +43,7 @@ def make_blend(
         budget: Most views of a member, 1 or more.
         folder: Where to write `blend.json`, `oof.parquet` and `score.json`.
         ask: Asks about photos without labels, the same for all runs; none if there are none.
+        photos: Where these lie, for the record.
 
     Returns:
         The blend, and the nested out-of-fold score.
@@ -72,6 +74,12 @@ def make_blend(
         vector=found.fitted.vector,
         candidates=_candidates(data, found),
         averaging=None if ask is None else _averaging(runs, data, found, labels, ask),
+        made=Making(
+            tuple(str(run.folder.resolve()) for run in runs),
+            budget,
+            None if photos is None else str(photos.resolve()),
+            now(),
+        ),
     )
     replace(nested, run=blend.fingerprint).save(folder / "oof.parquet")
     write_json(folder / "score.json", result.as_dict())

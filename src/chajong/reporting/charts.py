@@ -10,6 +10,7 @@ from typing import NamedTuple
 WIDTH, HEIGHT = 340, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 10, 10, 24
 _NUM_TICKS = 5
+_MOST_DECIMALS = 4
 
 Points = Sequence[tuple[float, float]]
 
@@ -84,6 +85,7 @@ def chart(
     bars: Sequence[tuple[float, float, float]] = (),
     dots: bool = False,
     percent: bool = False,
+    whole: bool = False,
 ) -> Chart:
     """Lay out a chart.
 
@@ -96,6 +98,7 @@ def chart(
         bars: Intervals: where, from and to.
         dots: Whether to mark the points of lines that are not faint.
         percent: Whether both axes are shares.
+        whole: Whether the lower axis counts, so that it needs no marks between whole numbers.
 
     Returns:
         The chart.
@@ -117,9 +120,10 @@ def chart(
         return Line(one.name, one.kind, path, placed if dots and one.kind != "faint" else ())
 
     def ticks(low: float, high: float, is_x: bool) -> tuple[Tick, ...]:
+        step = max(_step(low, high), 1.0) if whole and is_x else _step(low, high)
         return tuple(
-            Tick(place(at, y_low)[0] if is_x else place(x_low, at)[1], _said(at, percent))
-            for at in _round_numbers(low, high)
+            Tick(place(at, y_low)[0] if is_x else place(x_low, at)[1], _said(at, step, percent))
+            for at in _multiples(step, low, high)
         )
 
     return Chart(
@@ -136,19 +140,28 @@ def chart(
 def _ends(values: Sequence[float]) -> tuple[float, float]:
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if low == high:
-        return low - 0.5, high + 0.5
+        margin = abs(low) / 2 or 0.5
+        return low - margin, high + margin
     return low, high
 
 
-def _round_numbers(low: float, high: float) -> list[float]:
-    # Multiples of 1, 2 or 5 times a power of ten, at most as many as fit.
+def _step(low: float, high: float) -> float:
+    # 1, 2 or 5 times a power of ten, so that at most as many ticks as fit are between the ends.
     rough = (high - low) / _NUM_TICKS
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
+    return next(power * m for m in (1, 2, 5, 10) if power * m >= rough * 0.999)
+
+
+def _multiples(step: float, low: float, high: float) -> list[float]:
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [step * number for number in range(first, last + 1)]
 
 
-def _said(value: float, percent: bool) -> str:
-    return f"{value:.0%}" if percent else f"{value:.4g}"
+def _said(value: float, step: float, percent: bool) -> str:
+    # With the decimals of the step, so that neighbours differ; what is tiny as powers of ten.
+    unit = 100 * step if percent else step
+    num_decimals = max(0, -math.floor(math.log10(unit) + 1e-9))
+    if num_decimals > _MOST_DECIMALS:
+        return f"{value:.4g}"
+    return f"{value:.{num_decimals}%}" if percent else f"{value:.{num_decimals}f}"

@@ -39,7 +39,8 @@ def heat_pictures(
         questions: About photos of the table.
 
     Returns:
-        A data URI for each that can be answered; none for networks without a feature map.
+        A data URI for each that can be answered; none for networks whose features have
+        no places.
     """
     # Pages without heat maps need no torch.
     from chajong.training.heat import heat

@@ -10,20 +10,25 @@ import numpy as np
 
 from chajong.blending.blend import Blend
 from chajong.catalogue import known_catalogue
-from chajong.comparison import Comparison, compare
+from chajong.comparison import Comparison
 from chajong.depths import Depths
 from chajong.diagnosis import Answer, Diagnosis, Mistaken
-from chajong.errors import RunError
-from chajong.experiments.listing import list_runs
+from chajong.errors import ChajongError, RunError
+from chajong.experiments.again import (
+    blend_command,
+    rerun_command,
+    review_command,
+    train_commands,
+)
 from chajong.files import read_json
 from chajong.labels import Labels
 from chajong.manifest import Manifest
-from chajong.pairs import known_differences, open_side, pair
 from chajong.predictions import Predictions
 from chajong.progress import duration, say
 from chajong.reporting.charts import Chart, Series, chart
 from chajong.reporting.heat_pictures import Question, heat_pictures
 from chajong.reporting.page import Tile, render_page, thumbnails
+from chajong.reporting.rival import beside_the_best
 from chajong.risk import SHOWN_RISKS, Risks, table_of
 from chajong.run import Run
 from chajong.score import Score
@@ -57,12 +62,25 @@ class Pair(NamedTuple):
     sides: tuple[Side, Side]
 
 
+class Heat(NamedTuple):
+    """Maps of what speaks for either class of a pair.
+
+    Attributes:
+        pictures: A data URI for each question that has a map.
+        why: Why there are none.
+    """
+
+    pictures: dict[Question, str]
+    why: str = ""
+
+
 class Training(NamedTuple):
     """How the models of a run were trained."""
 
     run: Run
     charts: tuple[Chart, ...]
     rows: tuple[tuple[str, ...], ...]
+    again: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -127,6 +145,13 @@ class Subject:
         return self.runs[0].manifest()
 
     @property
+    def started(self) -> str | None:
+        """When it was started, ISO 8601; none for a blend that does not know."""
+        if self.blend is None:
+            return self.runs[0].record.created
+        return None if self.blend.made is None else self.blend.made.created
+
+    @property
     def labels(self) -> Labels:
         """The classes."""
         return self.runs[0].labels
@@ -159,7 +184,7 @@ def report_page(subject: Subject, path: Path) -> Path:
         path,
         subject=subject,
         score=subject.score,
-        rival=_beside_the_best(subject),
+        beside=subject.score and beside_the_best(subject.folder, subject.runs[0], subject.started),
         reliability=None if found is None else _reliability(found),
         coverage=None if found is None else _coverage(found),
         stated=() if table is None else _stated(subject, table),
@@ -169,9 +194,11 @@ def report_page(subject: Subject, path: Path) -> Path:
         pairs=pairs,
         mistakes=mistakes,
         suspects=suspects,
+        review=review_command(subject.runs[0]),
         views=_views(subject),
         trainings=[_training(run) for run in subject.runs],
         thumbs=thumbnails(tile.path for tile in tiles),
+        blend_again=subject.blend and blend_command(subject.folder, subject.blend),
         heat=_heat(subject, [shot.question for shot in shots]),
     )
 
@@ -190,24 +217,6 @@ def comparison_page(found: Comparison, path: Path) -> Path:
         ResourceError: If it cannot be written.
     """  # noqa: DOC502 raised by `render_page`
     return render_page("comparison.html", path, found=found)
-
-
-def _beside_the_best(subject: Subject) -> Comparison | None:
-    # The run with the least log loss of those that lie beside it and are of the same photos.
-    if subject.score is None:
-        return None
-    data, own = subject.runs[0].record.data_fingerprint, subject.folder.resolve()
-    beside = subject.runs[0].folder.resolve().parent
-    rivals = [
-        row
-        for row in list_runs(beside)
-        if row.log_loss is not None and row.data_fingerprint == data and beside / row.run != own
-    ]
-    if not rivals:
-        return None
-    best = min(rivals, key=lambda row: row.log_loss or 0.0)
-    sides = open_side([beside / best.run]), open_side([subject.folder])
-    return compare(pair(*sides), (best.run, own.name), differs=known_differences(*sides))
 
 
 class _Album:
@@ -261,17 +270,18 @@ def _suspects(subject: Subject, table: Predictions, album: _Album) -> tuple[Tile
     )
 
 
-def _heat(subject: Subject, questions: Sequence[Question]) -> dict[Question, str]:
+def _heat(subject: Subject, questions: Sequence[Question]) -> Heat:
     # By the first run: members of a blend see much the same.
     run = subject.runs[0]
-    table = Predictions.load(run.predictions_path) if run.predictions_path.is_file() else None
-    if table is None or not questions:
-        return {}
+    if not questions:
+        return Heat({})
     try:
-        return heat_pictures(run, table, questions)
-    except (ImportError, RunError) as error:
+        found = heat_pictures(run, Predictions.load(run.predictions_path), questions)
+        none = f"{run.recipe.model.backbone} has no features that keep their places."
+        return Heat(found, "" if found else none)
+    except (ImportError, ChajongError) as error:
         say(f"no heat maps: {error}")
-        return {}
+        return Heat({}, str(error))
 
 
 def _reliability(found: Diagnosis) -> Chart:
@@ -328,7 +338,8 @@ def _training(run: Run) -> Training:
         said = ", ".join(f"{value / 2**30:.1f} GiB {kind}" for kind, value in memory.items())
         took = duration(facts["seconds"])
         rows.append((name, str(len(entries)), took, f"{speed:,.0f}", f"{waiting:.1%}", said))
-    return Training(run, tuple(curves(histories)), tuple(rows))
+    again = (rerun_command(run), *train_commands(run))
+    return Training(run, tuple(curves(histories)), tuple(rows), again)
 
 
 def curves(histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> Iterator[Chart]:
@@ -354,11 +365,13 @@ def curves(histories: Sequence[tuple[str, list[dict[str, Any]]]]) -> Iterator[Ch
         *lines("loss", "faint", "training loss"),
         *lines("log_loss", "one", "held-out log loss"),
     ]
-    yield chart("Loss", "epoch", loss)
+    yield chart("Loss", "epoch", loss, whole=True)
     if top1 := lines("top1", "one", "held-out top-1"):
-        yield chart("Right answers", "epoch", top1)
-    yield chart("Learning rate", "epoch", lines("lr", "one", "learning rate"))
-    yield chart("Waiting for data", "epoch", lines("waiting_share", "two", "share of the time"))
+        yield chart("Right answers", "epoch", top1, whole=True)
+    yield chart("Learning rate", "epoch", lines("lr", "one", "learning rate"), whole=True)
+    yield chart(
+        "Waiting for data", "epoch", lines("waiting_share", "two", "share of the time"), whole=True
+    )
 
 
 def _views(subject: Subject) -> list[tuple[str, str, float | None, float | None]]:

@@ -3,7 +3,6 @@
 Each decision is on disk before anybody hears that it is saved.
 """
 
-import shlex
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from chajong.corrections import Action, Corrections, Decision
 from chajong.errors import DataError
+from chajong.experiments.again import train_command
 from chajong.labels import Labels
 from chajong.manifest import Manifest
 from chajong.predictions import Predictions
@@ -140,9 +140,7 @@ class Review:
         Returns:
             A command line.
         """
-        recipe = str(self.run.folder / "recipe.yaml")
-        words = ["--recipe", recipe, "--corrections", str(self.path)]
-        return shlex.join(["chajong", "train", self.run.record.data, *words])
+        return train_command(self.run, corrections=self.path)
 
     def _decision(self, wish: Wish) -> Decision:
         given = self._given[wish.id]

@@ -59,7 +59,7 @@ def blend_runs(
     """  # noqa: DOC502 raised by what it calls
     tables = [look_again(run, tuple(VIEWS)) for run in runs]
     ask = None if photos is None else asker(photos)
-    made, nested = make_blend(runs, tables, budget, out, ask)
+    made, nested = make_blend(runs, tables, budget, out, ask, photos)
     found = alone(tables, runs[0].labels)
     singly = tuple((runs[place].folder, view, loss) for place, view, loss in found)
     return Blended(made, nested, singly)

@@ -148,7 +148,7 @@ def open_subject(folder: Path) -> Subject:
         blend = Blend.load(folder)
         runs = members_of(blend)
         names = [replace(member, run=Path(member.run).name) for member in blend.members]
-        blend = replace(blend, members=tuple(names), candidates=())
+        blend = replace(blend, members=tuple(names), candidates=(), made=None)
         return Subject(folder.resolve().name, blend, runs, blend.labels, *_known(folder))
     run = Run.load(folder)
     if len(run.done) < len(run.models):

@@ -109,18 +109,6 @@ def with_head(network: nn.Module, model: Model) -> nn.Module:
     return network
 
 
-def has_cosine_head(network: nn.Module) -> bool:
-    """Tell whether the last layer is one of cosines.
-
-    Args:
-        network: A network.
-
-    Returns:
-        Whether there is one.
-    """
-    return any(isinstance(module, CosineLinear) for module in network.modules())
-
-
 def _pool(network: nn.Module, backbone: str) -> tuple[str, Any]:
     pools = [
         (name, module)

@@ -6,6 +6,7 @@ from pathlib import Path
 from chajong.corrections import Corrections
 from chajong.environment import code_fingerprint
 from chajong.errors import RunError
+from chajong.experiments.again import folds_again
 from chajong.experiments.sameness import Sameness, sameness
 from chajong.photos.audit import audit
 from chajong.progress import say
@@ -20,7 +21,8 @@ def rerun(run: Run, data: Path | None, options: Options) -> Sameness | None:
     Args:
         run: The run, at least one of its models trained.
         data: The photos; where they lay then, if none.
-        options: Where and how to train; what decides the result is the run's.
+        options: Where and how to train; what decides the result is the run's, and so are layout,
+            corrections and teacher unless they are said.
 
     Returns:
         How alike both are; none on the processes that only help the first.
@@ -28,20 +30,30 @@ def rerun(run: Run, data: Path | None, options: Options) -> Sameness | None:
     Raises:
         RunError: If nothing is trained yet, or data or first weights are not those of the run.
     """
-    _check(run, data or Path(run.record.data), options)
+    data = data or Path(run.record.data)
+    options = _completed(run, options)
+    _check(run, data, options)
     out = options.out or run.folder.with_name(f"{run.folder.name}-again")
     if out.resolve() == run.folder.resolve():
         raise RunError(f"{run.folder} cannot be trained again in itself: choose another --out.")
     again = None
-    whole = run.done == run.models and run.models != ("all",)
-    for fold in (None,) if whole else run.done:
-        # The licence of the weights was accepted for this run.
-        taught = Path(run.record.teacher) if run.record.teacher is not None else None
-        chosen = replace(
-            options, out=out, fold=fold, allow_noncommercial=True, teacher=options.teacher or taught
-        )
-        again = train(data or Path(run.record.data), run.recipe, chosen)
+    for fold in folds_again(run):
+        again = train(data, run.recipe, replace(options, out=out, fold=fold))
     return sameness(run, again) if again is not None else None
+
+
+def _completed(run: Run, options: Options) -> Options:
+    record = run.record
+    corrections, teacher = (
+        None if path is None else Path(path) for path in (record.corrections_file, record.teacher)
+    )
+    return replace(
+        options,
+        layout=options.layout or record.layout,
+        corrections=options.corrections or corrections,
+        teacher=options.teacher or teacher,
+        allow_noncommercial=True,  # accepted for this run
+    )
 
 
 def _check(run: Run, data: Path, options: Options) -> None:

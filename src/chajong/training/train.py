@@ -134,8 +134,10 @@ def _prepare(
         created=now(),
         corrections=corrections.fingerprint if corrections is not None else None,
         corrected=corrections.summary() if corrections is not None else None,
-        teacher=str(options.teacher) if teacher is not None else None,
+        corrections_file=_absolute(options.corrections),
+        teacher=_absolute(options.teacher),
         teacher_fingerprint=teacher.fingerprint if teacher is not None else None,
+        layout=options.layout,
         environment={**describe_environment(), "device": _device_name(world.device)},
     )
     folder = options.out or Path("runs") / _folder_name(recipe, facts)
@@ -143,6 +145,10 @@ def _prepare(
     if world.leads:
         _introduce(run, manifest)
     return run, manifest, folds
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.resolve())
 
 
 def _teacher(recipe: Recipe, options: Options) -> Run | Blend | None:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from chajong.errors import RecipeError, WeightsError
 from chajong.files import replacing
 from chajong.recipe import Model
+from chajong.run import forbids_commerce
 from chajong.training.heads import with_head
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -50,8 +51,7 @@ class Source:
     @property
     def is_noncommercial(self) -> bool:
         """Whether the licence forbids commercial use."""
-        licence = self.licence.lower()
-        return "-nc" in licence or "noncommercial" in licence or "non-commercial" in licence
+        return forbids_commerce(self.licence)
 
 
 def build_network(
