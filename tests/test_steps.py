@@ -13,11 +13,12 @@ def entries(folder: Path) -> list[tuple[int, float]]:
 
 def test_steps_are_written_once_in_a_while(tmp_path: Path) -> None:
     assert read_steps(tmp_path) == []
-    often, seldom = Steps(tmp_path, 0, every_s=0), Steps(tmp_path, 0, every_s=60)
+    folder = tmp_path / "fold-0"  # which training has not made yet
+    often, seldom = Steps(folder, 0, every_s=0), Steps(folder, 0, every_s=60)
     assert [often.add(step, {"loss": 1 / step}) for step in (1, 2)] == [True, True]
     assert [seldom.add(step, {"loss": 1 / step}) for step in (3, 4)] == [True, False]
-    assert entries(tmp_path) == [(1, 1), (2, 1 / 2), (3, 1 / 3)]
-    times = [entry["time_s"] for entry in read_steps(tmp_path)]
+    assert entries(folder) == [(1, 1), (2, 1 / 2), (3, 1 / 3)]
+    times = [entry["time_s"] for entry in read_steps(folder)]
     assert times == sorted(times)
 
 

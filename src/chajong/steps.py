@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from chajong.files import write_text
+from chajong.files import make_folder, write_text
 
 FILE = "steps.jsonl"
 
@@ -25,7 +25,7 @@ class Steps:
     """
 
     def __init__(self, folder: Path, done: int, every_s: float = _EVERY_S) -> None:
-        self._path, self._every_s, self._last = folder / FILE, every_s, -every_s
+        self._path, self._every_s, self._last = make_folder(folder) / FILE, every_s, -every_s
         kept = [entry for entry in read_steps(folder) if entry["step"] <= done]
         if kept or self._path.exists():
             write_text(self._path, "".join(map(_line, kept)))

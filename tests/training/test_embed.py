@@ -28,6 +28,7 @@ def _photos(folder: Path, num: int) -> list[Path]:
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "torchvision/mobilenet_v3_small"])
 def test_features_are_what_the_last_layer_gets(backbone: str) -> None:
+    torch.manual_seed(0)
     embedder = open_embedder(Model(backbone=backbone, weights="none"), 64)
     photos = torch.randint(0, 256, (3, 64, 64, 3), dtype=torch.uint8)
     features = embedder.look(photos)
@@ -35,7 +36,7 @@ def test_features_are_what_the_last_layer_gets(backbone: str) -> None:
         network = embedder.eye.network.eval()
         from_features = head_module(network)(torch.from_numpy(features))
         whole = network(embedder.eye.prepare(photos))
-    torch.testing.assert_close(from_features, whole, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(from_features, whole, atol=1e-3, rtol=1e-3)
 
 
 def test_a_photo_has_the_same_features_in_any_order_and_from_memory(

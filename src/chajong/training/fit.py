@@ -220,12 +220,8 @@ class Fit:
         measure_norms(average.module, self.network, seen, precision)
 
     def _tell_step(self, loss: float) -> None:
-        values = {
-            "loss": loss,
-            "lr": self.optimiser.param_groups[-1]["lr"],
-            "photos_per_s": self._rate * self.batches.rows,
-        }
-        done = self.num_steps_done
+        lr, rate = self.optimiser.param_groups[-1]["lr"], self._rate * self.batches.rows
+        values, done = {"loss": loss, "lr": lr, "photos_per_s": rate}, self.num_steps_done
         if self._steps is not None and self._steps.add(done, values):
             self.trackers.step(self.fold.folder.name, done, values)
 
@@ -277,8 +273,7 @@ class Fit:
         self._save()
 
     def _set_rate(self, step: int) -> None:
-        at, recipe = self.at, self.recipe
-        when = at.epoch + step / self.batches.num_steps
+        when, recipe = self.at.epoch + step / self.batches.num_steps, self.recipe
         set_learning_rate(self.optimiser, recipe.optim, recipe.schedule, when, recipe.train.epochs)
 
     def _take(self, step: int, share: Tensor) -> float:
