@@ -40,6 +40,7 @@ def test_the_run_folder_holds_everything(finished: Run) -> None:
             "done.json",
             "history.json",
             "oof.parquet",
+            "steps.jsonl",
             "weights.ema.safetensors",
             "weights.raw.safetensors",
         }
@@ -114,6 +115,7 @@ def test_one_model_of_all_photos(photos: Path, tmp_path: Path) -> None:
     assert {path.name for path in (run.folder / "all").iterdir()} == {
         "done.json",
         "history.json",
+        "steps.jsonl",
         "weights.raw.safetensors",
     }
     assert run.score() is None
