@@ -1,5 +1,6 @@
 """Both runtimes give the same answers, and none reports to its maker that it is used."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -21,6 +22,27 @@ def test_openvino_answers_as_onnxruntime(exported: Bundle) -> None:
     assert len(photos) == 4
     np.testing.assert_allclose(said[0], said[1], atol=1e-4)
     assert sys.modules["openvino_telemetry"] is None
+
+
+@pytest.mark.skipif(not has("openvino", "fp32"), reason="openvino is not installed")
+def test_ctrl_c_is_heard_when_engines_are_gone(exported: Bundle) -> None:
+    # The first goes before the second, as when a service takes a new bundle.
+    code = f"""
+import gc, signal
+from pathlib import Path
+from chajong.bundle import Bundle
+from chajong.serving.engine import Engine
+bundle = Bundle.load(Path({str(exported.folder)!r}))
+first = Engine.open(bundle, "openvino", "fp32")
+second = Engine.open(bundle, "openvino", "fp32")
+for name in ("first", "second"):
+    del globals()[name]
+    gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print("heard"))
+signal.raise_signal(signal.SIGINT)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def test_the_fastest_way_that_was_proven_is_taken(exported: Bundle) -> None:

@@ -7,6 +7,7 @@ import importlib
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from types import ModuleType
@@ -131,7 +132,7 @@ def has(runtime: Runtime, precision: Precision) -> bool:
         if runtime == "onnxruntime":
             importlib.import_module("onnxruntime")
             return precision != "bf16"  # its CPU kernels have no bf16
-        core = _import_openvino().Core()
+        core = _core()
     except ImportError:
         return False
     needed = {"fp32": "FP32", "bf16": "BF16", "int8": "INT8"}[precision]
@@ -165,7 +166,7 @@ def _onnxruntime(graph: Path, precision: Precision, num_callers: int) -> Opener:
 
 def _openvino(graph: Path, precision: Precision, num_callers: int) -> Opener:
     ov = _import_openvino()
-    core = ov.Core()
+    core = _core()
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
         "NUM_STREAMS": num_callers,
@@ -197,6 +198,13 @@ def _openvino(graph: Path, precision: Precision, num_callers: int) -> Opener:
         return compute
 
     return open_for
+
+
+@cache
+def _core() -> Any:
+    # One, for as long as the process lives. On processors with AVX-512 the first one of a thread
+    # gives it a stack for signals, and takes its memory along when it goes: Ctrl-C then crashed.
+    return _import_openvino().Core()
 
 
 def _import_openvino() -> ModuleType:
