@@ -173,7 +173,11 @@ class Terminal:
         self.screen, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         # The terminal is the one that Ctrl-C on it is heard by.
-        code = "import os, runpy; os.login_tty(0); runpy.run_module('chajong', run_name='__main__')"
+        # What runs in the background is deaf to it, and so were its children.
+        code = """import os, runpy, signal
+os.login_tty(0)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("chajong", run_name="__main__")"""
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, *words],
             stdin=theirs,
@@ -195,11 +199,15 @@ class Terminal:
         return self.said[start:]
 
     def end(self) -> int:
+        end = time.monotonic() + 30
         with suppress(OSError):  # the other side is closed
-            while select.select([self.screen], [], [], 10)[0]:
+            while time.monotonic() < end and select.select([self.screen], [], [], 10)[0]:
                 if not os.read(self.screen, 65536):
                     break
-        code = self.process.wait(20)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(20)
+        self.process.kill()  # does nothing to one that has ended
+        code = self.process.wait()
         os.close(self.screen)
         return code
 
