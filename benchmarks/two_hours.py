@@ -30,17 +30,15 @@ import numpy as np
 
 from benchmarks.trained import answers, show, table, trained
 from chajong.blending.blend import Blend
-from chajong.blending.make import make_blend
 from chajong.labels import Labels, nfc
 from chajong.predictions import Predictions
 from chajong.recipe import Recipe
 from chajong.recipes import load_recipe
 from chajong.run import Run
 from chajong.score import read_truth, score
-from chajong.training.look_again import asker, look_again
+from chajong.training.blend import blend_runs
 from chajong.training.predict import predict_blend
 from chajong.training.train import Options
-from chajong.training.views import VIEWS
 
 MEMBERS = 5  # of the other ways
 PROBE_EPOCHS = 3  # the last of them has the larger photos, where a recipe grows
@@ -103,8 +101,7 @@ def ours(asked: argparse.Namespace) -> tuple[Predictions, float, str]:
     noted = folder / "minutes.json"
     if not path.is_file():
         begin = time.perf_counter()
-        ask = asker(asked.data)
-        blend = make_blend([run], [look_again(run, tuple(VIEWS))], asked.budget, folder, ask)[0]
+        blend = blend_runs([run], folder, asked.budget, asked.data).blend
         noted.write_text(json.dumps((time.perf_counter() - begin) / 60), encoding="utf-8")
         predict_blend(blend, asked.data).save(path)
     blend = Blend.load(folder)
