@@ -27,7 +27,7 @@ from chajong.errors import RunError
 from chajong.live import FILE, Live, model_states
 from chajong.reporting.watch import sparkline, summary
 from chajong.run import Run
-from chajong.training import fit as module
+from chajong.training import telling as module
 from tests.training.conftest import Job
 from tests.training.tiny import make_fit, make_recipe
 

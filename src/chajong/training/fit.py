@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from chajong import metrics
-from chajong.errors import ResourceError, TrainingError
-from chajong.live import Live
+from chajong.errors import TrainingError
 from chajong.progress import Interrupted, Progress, duration
 from chajong.recipe import Recipe
-from chajong.steps import Steps
 from chajong.tracking.guard import Trackers
 from chajong.training.augment import augment, normalise
 from chajong.training.average import NUM_PHOTOS, TailMean, make_average, measure_norms
@@ -37,10 +34,10 @@ from chajong.training.optim import (
 from chajong.training.precision import autocast, choose_precision
 from chajong.training.stop import Stop, asked_to_stop
 from chajong.training.teacher import Teacher
+from chajong.training.telling import Telling
 from chajong.training.world import World
 
 CHECKPOINT = "checkpoint.pt"
-_SHOWN_EVERY_S = 3.0
 
 
 class Fit:
@@ -89,9 +86,7 @@ class Fit:
         counts = np.bincount(fold.train.targets, minlength=fold.num_classes)
         self.loss = make_loss(recipe.loss, torch.from_numpy(counts).to(world.device))
         self.at = Checkpoint()
-        self._begin = self._shown = time.perf_counter()
-        self._first_step = 0
-        self._steps: Steps | None = None
+        self._telling: Telling | None = None
 
     @property
     def num_steps_done(self) -> int:
@@ -121,9 +116,16 @@ class Fit:
         self.at = Checkpoint.restore(self.checkpoint_path, self)
         epochs, total = self.recipe.train.epochs, self.recipe.train.epochs * self.batches.num_steps
         done = self.num_steps_done * self.batches.rows
-        self._begin, self._first_step = time.perf_counter(), self.num_steps_done
-        self._steps = Steps(self.fold.folder, self.num_steps_done) if self.world.leads else None
-        self.trackers.epochs(self.fold.folder.name, self.at.history)
+        if self.world.leads:
+            self._telling = Telling(
+                self.fold.folder,
+                self.trackers,
+                epochs,
+                self.batches.num_steps,
+                self.batches.rows,
+                self.num_steps_done,
+            )
+            self._telling.epochs(self.at.history)
         title = f"fold {self.fold.name}"
         with (
             asked_to_stop() as stop,
@@ -190,8 +192,9 @@ class Fit:
             self.at.step = step + 1
             self.at.seconds = time.perf_counter() - begin
             progress.advance(self.batches.rows, f"epoch {epoch + 1}, loss {loss:.3f}")
-            self._tell_step(loss)
-            self._show(loss)
+            if self._telling is not None:
+                lr = self.optimiser.param_groups[-1]["lr"]
+                self._telling.step(self.num_steps_done, loss, lr, self.at.history)
             self._heed(stop)
             if time.perf_counter() - saved > self.checkpoint_s:
                 self._save()
@@ -219,41 +222,10 @@ class Fit:
         precision = autocast(self.world.device, self.precision)
         measure_norms(average.module, self.network, seen, precision)
 
-    def _tell_step(self, loss: float) -> None:
-        lr, rate = self.optimiser.param_groups[-1]["lr"], self._rate * self.batches.rows
-        values, done = {"loss": loss, "lr": lr, "photos_per_s": rate}, self.num_steps_done
-        if self._steps is not None and self._steps.add(done, values):
-            self.trackers.step(self.fold.folder.name, done, values)
-
-    @property
-    def _rate(self) -> float:
-        # Steps a second, of this process.
-        took = max(time.perf_counter() - self._begin, 1e-9)
-        return (self.num_steps_done - self._first_step) / took
-
-    def _show(self, loss: float) -> None:
-        # For those who watch. The checkpoint is too large to be written as often.
-        now = time.perf_counter()
-        if not self.world.leads or now - self._shown < _SHOWN_EVERY_S:
-            return
-        self._shown = now
-        epochs, done = self.recipe.train.epochs, self.num_steps_done
-        total = epochs * self.batches.num_steps
-        rate = self._rate
-        live = Live(
-            epochs=epochs,
-            done=done / total,
-            loss=loss,
-            photos_per_s=rate * self.batches.rows,
-            seconds_left=(total - done) / rate,
-            history=tuple(self.at.history),
-        )
-        with suppress(ResourceError):  # the next checkpoint will say it
-            live.save(self.fold.folder)
-
     def _finish_epoch(self, entry: dict[str, Any], progress: Progress) -> None:
         self.at.history.append(entry)
-        self.trackers.epochs(self.fold.folder.name, [entry])
+        if self._telling is not None:
+            self._telling.epochs([entry])
         self.at.epoch, self.at.step = self.at.epoch + 1, 0
         self.at.loss_sum = self.at.seconds = 0.0
         value = entry.get("log_loss")
@@ -273,7 +245,8 @@ class Fit:
         self._save()
 
     def _set_rate(self, step: int) -> None:
-        when, recipe = self.at.epoch + step / self.batches.num_steps, self.recipe
+        recipe = self.recipe
+        when = self.at.epoch + step / self.batches.num_steps
         set_learning_rate(self.optimiser, recipe.optim, recipe.schedule, when, recipe.train.epochs)
 
     def _take(self, step: int, share: Tensor) -> float:

@@ -1,0 +1,71 @@
+"""Tells how a training goes: the record of its steps, those who watch, and services."""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from chajong.errors import ResourceError
+from chajong.live import Live
+from chajong.steps import Steps
+from chajong.tracking.guard import Trackers
+
+_SHOWN_EVERY_S = 3.0
+
+
+class Telling:
+    """How one training goes, for everyone who wants to know.
+
+    Args:
+        folder: The model's.
+        trackers: Services that are told.
+        epochs: How many there will be.
+        num_steps: Steps of an epoch.
+        rows: Photos of a step.
+        done: Steps that were done before, by other processes.
+    """
+
+    def __init__(
+        self, folder: Path, trackers: Trackers, epochs: int, num_steps: int, rows: int, done: int
+    ) -> None:
+        self._folder, self._trackers = folder, trackers
+        self._epochs, self._total, self._rows, self._first = epochs, epochs * num_steps, rows, done
+        self._steps = Steps(folder, done)
+        self._begin = self._shown = time.perf_counter()
+
+    def epochs(self, history: Sequence[dict[str, Any]]) -> None:
+        """Tell what epochs were like; those that were told before are known.
+
+        Args:
+            history: An entry an epoch.
+        """
+        self._trackers.epochs(self._folder.name, history)
+
+    def step(self, done: int, loss: float, lr: float, history: Sequence[dict[str, Any]]) -> None:
+        """Tell what a step was like, if none was told just now.
+
+        Args:
+            done: Steps done in all epochs.
+            loss: Of its batch.
+            lr: The learning rate.
+            history: An entry an epoch that is done.
+        """
+        now = time.perf_counter()
+        rate = (done - self._first) / max(now - self._begin, 1e-9)  # of this process
+        values = {"loss": loss, "lr": lr, "photos_per_s": rate * self._rows}
+        if self._steps.add(done, values):
+            self._trackers.step(self._folder.name, done, values)
+        # The checkpoint is too large to be written as often.
+        if now - self._shown >= _SHOWN_EVERY_S:
+            self._shown = now
+            live = Live(
+                epochs=self._epochs,
+                done=done / self._total,
+                loss=loss,
+                photos_per_s=values["photos_per_s"],
+                seconds_left=(self._total - done) / rate,
+                history=tuple(history),
+            )
+            with suppress(ResourceError):  # the next checkpoint will say it
+                live.save(self._folder)
