@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from chajong.progress import Progress, duration, say
+from chajong.progress import Progress, duration, say, seconds_left
 
 WORK = """
 import time
@@ -122,6 +122,24 @@ def test_slow_work_has_a_rate() -> None:
     found = re.fullmatch(r"training: 1 folds in \d s, ([\d.]+) folds/s\n", plain(code))
     assert found is not None
     assert 0 < float(found[1]) <= 2
+
+
+def test_the_time_left_where_units_differ() -> None:
+    def effort(units: int) -> float:
+        return units if units < 10 else 4 * units - 30  # from the tenth on four times as long
+
+    assert seconds_left(10, 0, 5, 20, float) == 30
+    assert seconds_left(10, 0, 5, 20, effort) == 90
+    assert seconds_left(10, 8, 10, 20, effort) == 200
+    assert seconds_left(10, 0, 20, 20, effort) == 0
+    code = WORK.replace("1040)", "1040, effort=lambda units: units + 1000 * (units == 1040))")
+    lines = [line for line in plain(code).splitlines() if line.endswith((" s left", " min left"))]
+    for line in lines:
+        count, rate = figures(line)
+        *_, left, unit, _ = line.split()
+        seconds = float(left) * (60 if unit == "min" else 1)
+        assert seconds == pytest.approx((2040 - count) / rate if count < 1040 else 0, rel=0.1)
+    assert lines
 
 
 @pytest.mark.parametrize(

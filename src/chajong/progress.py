@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import TracebackType
@@ -27,6 +27,24 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def seconds_left(
+    took_s: float, begun: int, done: int, total: int, effort: Callable[[int], float]
+) -> float:
+    """Estimate how long the rest of a job takes.
+
+    Args:
+        took_s: Seconds since it was begun, or gone on with.
+        begun: Units that were done then.
+        done: Units that are done now, more than then.
+        total: All units.
+        effort: What so many units take, in any measure.
+
+    Returns:
+        Seconds.
+    """
+    return took_s * (effort(total) - effort(done)) / (effort(done) - effort(begun))
 
 
 class Interrupted(Exception):  # noqa: N818 no error: the user asked for it
@@ -65,12 +83,19 @@ class Progress:
         total: How many units there are in all; none where nobody knows.
         unit: What is counted, such as `photos`.
         quiet: Whether to show nothing at all.
+        effort: What so many units take, in any measure; alike for all if none.
     """
 
     def __init__(
-        self, title: str, total: int | None, unit: str = "photos", *, quiet: bool = False
+        self,
+        title: str,
+        total: int | None,
+        unit: str = "photos",
+        *,
+        quiet: bool = False,
+        effort: Callable[[int], float] = float,
     ) -> None:
-        self.title, self.total, self.unit = title, total, unit
+        self.title, self.total, self.unit, self._effort = title, total, unit, effort
         self.quiet = quiet or _SILENT.get()
         self.done = self._skipped = 0
         self._facts = ""
@@ -132,11 +157,12 @@ class Progress:
             self._say(f"{self.title}: {self.done:,}{of} {self.unit}, {self._how_fast(now)}")
 
     def _how_fast(self, now: float) -> str:
-        took, done = now - self._start, self.done - self._skipped
-        if self.total is None:
+        if self.total is None or self.done == self._skipped:
             return self._rate(now)
-        left = f", {duration(took / done * max(self.total - self.done, 0))} left" if done else ""
-        return f"{self._rate(now)}{left}"
+        left = seconds_left(
+            now - self._start, self._skipped, self.done, max(self.total, self.done), self._effort
+        )
+        return f"{self._rate(now)}, {duration(left)} left"
 
     def _rate(self, now: float) -> str:
         rate = (self.done - self._skipped) / max(now - self._start, 1e-9)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from threadpoolctl import threadpool_info
+
 BOUNDARY = "between"
 
 
@@ -118,3 +120,8 @@ def until(is_so: Any, seconds: float = 60) -> None:
     while not is_so():
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.05)
+
+
+def blas_threads() -> set[int]:
+    """On how many threads numpy computes a matrix product."""
+    return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}

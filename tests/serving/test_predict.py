@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from threadpoolctl import threadpool_limits
 
 from chajong.bundle import Bundle
 from chajong.errors import BundleError, DataError
@@ -24,9 +25,10 @@ from chajong.progress import Interrupted
 from chajong.run import Run
 from chajong.serving import predict as module
 from chajong.serving.answers import VERDICT_COLUMNS, verdict_table
-from chajong.serving.engine import Engine
+from chajong.serving.engine import Engine, Looked, Squares
 from chajong.serving.judge import Judge
 from chajong.serving.predict import predict
+from tests.serving.running import blas_threads
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +53,23 @@ def few(photos: Path, tmp_path: Path) -> Path:
 def asked(engine: Engine, where: str | Path, out: Path) -> Predictions:
     predict(engine, open_source(str(where)), out)
     return Predictions.load(out)
+
+
+def test_callers_do_not_share_out_their_products(
+    engine: Engine, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, during = Engine.look, set[int]()
+
+    def noted(self: Engine, squares: Sequence[Squares]) -> Looked:
+        during.update(blas_threads())
+        return look(self, squares)
+
+    monkeypatch.setattr(Engine, "look", noted)
+    with threadpool_limits(3, user_api="blas"):
+        before = blas_threads()
+        asked(engine, few, tmp_path / "out.parquet")
+        assert during == {1} < before | {1}
+        assert blas_threads() == before
 
 
 def test_each_photo_gets_its_own_row(engine: Engine, few: Path, tmp_path: Path) -> None:

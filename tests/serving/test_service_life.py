@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,9 +12,12 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from chajong.bundle import Bundle, put_in_place
-from tests.serving.running import Running, running, until
+from chajong.serving.service import server
+from chajong.serving.service.settings import Settings
+from tests.serving.running import Running, blas_threads, running, until
 
 
 class Asker(threading.Thread):
@@ -77,6 +81,24 @@ def changed(bundle: Path, to: Path) -> Path:
 
 def _copy(bundle: Path, to: Path) -> None:
     shutil.copytree(bundle, to, dirs_exist_ok=True)
+
+
+def test_callers_of_a_service_do_not_share_out_their_products(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    during = []
+
+    def noted(self: server._Server, sockets: list[socket.socket]) -> None:
+        assert sockets
+        during.append(blas_threads())
+        self._keeper.close()
+
+    monkeypatch.setattr(server._Server, "run", noted)
+    with threadpool_limits(3, user_api="blas"):
+        before = blas_threads()
+        server.serve(Settings(bundle.folder, port=0))
+        assert blas_threads() == before
+    assert during == [{1}]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -25,6 +25,7 @@ import pytest
 
 from chajong.errors import RunError
 from chajong.live import FILE, Live, model_states
+from chajong.recipe import Data, Grow
 from chajong.reporting.watch import sparkline, summary
 from chajong.run import Run
 from chajong.training import telling as module
@@ -47,6 +48,23 @@ def test_what_is_written_while_training(tmp_path: Path, monkeypatch: pytest.Monk
     assert all(live.photos_per_s > 0 for live in seen)
     left = [live.seconds_left for live in seen]
     assert left[1] > left[-2] > 0
+
+
+def test_the_time_left_knows_that_photos_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SHOWN_EVERY_S", 0.0)
+    seen: list[Live] = []
+    monkeypatch.setattr(Live, "save", lambda self, _: seen.append(self))
+    data = Data(size_px=24, grow=(Grow(after=0.5, size_px=48),), eval_px=24)
+    fit = make_fit(tmp_path, make_recipe(data=data, train_epochs=4))
+    fit.run()
+    steps = len(seen) // 4
+    # Pixels of the rest over those of what is done, an epoch of small photos being one.
+    for place, rest in ((steps // 3, 10 - 1 / 3), (steps, 9.0), (2 * steps, 8.0), (3 * steps, 4.0)):
+        live = seen[place - 1]
+        took_s = place * fit.batches.rows / live.photos_per_s
+        assert live.seconds_left == pytest.approx(took_s * rest / (10 - rest))
 
 
 def test_states_of_models(finished: Run, tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ Shapes: n photos, k networks, v views, c classes, l learned classes, d features.
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from chajong.bundle import Bundle, Precision, Proof, Runtime
 from chajong.environment import num_cores
@@ -285,6 +287,19 @@ def photos_per_second(engine: Engine, squares: Sequence[Squares]) -> float:
             list(threads.map(engine.ask, [squares] * num_rounds))
             num += num_rounds * len(squares)
     return num / took
+
+
+def products_alone() -> AbstractContextManager[object]:
+    """Let each caller of engines compute its matrix products by itself while the block runs.
+
+    numpy else shares each out among all cores, one caller after the other, and its idle threads
+    spin: callers that compare photos with the gallery wait for each other.
+
+    Returns:
+        A context; it holds for the whole process.
+    """
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 def mean_of_networks(said: Floats, pooling: Pooling) -> Floats:

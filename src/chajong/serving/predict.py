@@ -25,7 +25,7 @@ from chajong.pooling import Floats
 from chajong.predictions import OK, Predictions
 from chajong.progress import Interrupted, Progress
 from chajong.serving.answers import Parts, verdict_table
-from chajong.serving.engine import Engine, Squares
+from chajong.serving.engine import Engine, Squares, products_alone
 from chajong.serving.judge import Judge
 
 T = TypeVar("T")
@@ -117,6 +117,7 @@ def predict(engine: Engine, source: Source, out: Path, risk: float | None = None
     num_parts = 0
     title = f"predicting with {proof.runtime} {proof.precision}"
     with (
+        products_alone(),
         Parts.open(out, bundle.fingerprint, proof.runtime, proof.precision, allowed) as parts,
         Progress(title, source.num_photos) as progress,
     ):

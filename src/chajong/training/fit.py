@@ -124,12 +124,14 @@ class Fit:
                 self.batches.num_steps,
                 self.batches.rows,
                 self.num_steps_done,
+                self._effort,
             )
             self._telling.epochs(self.at.history)
         title = f"fold {self.fold.name}"
+        photos, quiet = total * self.batches.rows, not self.world.leads
         with (
             asked_to_stop() as stop,
-            Progress(title, total * self.batches.rows, quiet=not self.world.leads) as progress,
+            Progress(title, photos, quiet=quiet, effort=self._effort) as progress,
         ):
             progress.skip(done)
             while self.at.epoch < epochs and not self.at.stopped_early:
@@ -169,6 +171,13 @@ class Fit:
         self.network.load_state_dict(states["raw"])
         if self.average is not None:
             self.average.module.load_state_dict(states["ema"])
+
+    def _effort(self, photos: int) -> float:
+        # Photos may grow: those to come take longer, by their pixels.
+        epochs, data = self.recipe.train.epochs, self.recipe.data
+        pixels = [data.training_px(epoch / epochs) ** 2 for epoch in range(epochs)]
+        when = photos / (self.batches.num_steps * self.batches.rows)
+        return float(np.interp(when, range(epochs + 1), np.cumsum([0, *pixels])))
 
     def _epoch(self, progress: Progress, stop: Stop) -> None:
         epoch, recipe = self.at.epoch, self.recipe

@@ -1,13 +1,14 @@
 """Tells how a training goes: the record of its steps, those who watch, and services."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from chajong.errors import ResourceError
 from chajong.live import Live
+from chajong.progress import seconds_left
 from chajong.steps import Steps
 from chajong.tracking.guard import Trackers
 
@@ -24,12 +25,20 @@ class Telling:
         num_steps: Steps of an epoch.
         rows: Photos of a step.
         done: Steps that were done before, by other processes.
+        effort: What so many photos take, in any measure.
     """
 
     def __init__(
-        self, folder: Path, trackers: Trackers, epochs: int, num_steps: int, rows: int, done: int
+        self,
+        folder: Path,
+        trackers: Trackers,
+        epochs: int,
+        num_steps: int,
+        rows: int,
+        done: int,
+        effort: Callable[[int], float],
     ) -> None:
-        self._folder, self._trackers = folder, trackers
+        self._folder, self._trackers, self._effort = folder, trackers, effort
         self._epochs, self._total, self._rows, self._first = epochs, epochs * num_steps, rows, done
         self._steps = Steps(folder, done)
         self._begin = self._shown = time.perf_counter()
@@ -64,7 +73,13 @@ class Telling:
                 done=done / self._total,
                 loss=loss,
                 photos_per_s=values["photos_per_s"],
-                seconds_left=(self._total - done) / rate,
+                seconds_left=seconds_left(
+                    now - self._begin,
+                    self._first * self._rows,
+                    done * self._rows,
+                    self._total * self._rows,
+                    self._effort,
+                ),
                 history=tuple(history),
             )
             with suppress(ResourceError):  # the next checkpoint will say it

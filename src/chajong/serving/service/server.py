@@ -21,6 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from chajong.errors import ResourceError
 from chajong.progress import say
+from chajong.serving.engine import products_alone
 from chajong.serving.service.app import make_app
 from chajong.serving.service.keeper import Keeper
 from chajong.serving.service.metrics import Metrics
@@ -47,7 +48,7 @@ def serve(settings: Settings) -> None:
     logging.getLogger("chajong").setLevel(logging.INFO)
     metrics = Metrics()
     keeper = Keeper(settings, metrics)
-    with listening(settings.host, settings.port) as listener:
+    with products_alone(), listening(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
         where = f"[{host}]" if ":" in host else host
         if host not in _LOOPBACK and not settings.keys:
