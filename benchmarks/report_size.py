@@ -74,7 +74,7 @@ def made_up(data: Path, num: int, folder: Path) -> Run:
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         created=now(),
-        environment=describe_environment(),
+        environment={**describe_environment(), "device": "none"},
     )
     run = Run.start(folder, recipe, manifest, folds, facts)
     network, _ = build_network(
