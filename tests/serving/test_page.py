@@ -205,6 +205,8 @@ def test_broken_files_are_told_one_by_one(
 
 def test_by_keyboard_alone(service: Running, browser: "Browser", good: list[Path]) -> None:
     with page_of(browser, service) as page:
+        # The browser tells of choosers some moments after it was asked to.
+        page.on("filechooser", lambda _: None)
         page.get_by_text("tells 3 classes").wait_for()
         focus = "document.activeElement.id || document.activeElement.className"
         page.keyboard.press("Tab")
@@ -213,7 +215,6 @@ def test_by_keyboard_alone(service: Running, browser: "Browser", good: list[Path
         assert page.evaluate(focus) == "choose"
         ring = "getComputedStyle(document.getElementById('choose').parentNode).outlineStyle"
         assert page.evaluate(ring) == "solid"
-        page.on("filechooser", lambda _: None)  # from here on the browser tells of them
         with page.expect_file_chooser() as chooser:
             page.keyboard.press("Enter")
         chooser.value.set_files(good[:2])
