@@ -9,6 +9,7 @@ from chajong.environment import package_version
 
 SOURCE = Path(chajong.__file__).parents[1]
 TRAINING = ("torch", "torchvision", "timm", "safetensors")
+SERVING = ("onnxruntime", "fastapi", "uvicorn", "prometheus-client")
 
 
 def examined(*options: str, **environment: str) -> list[str]:
@@ -38,15 +39,17 @@ def test_what_is_missing_for_training_is_said_with_what_to_do(tmp_path: Path) ->
     (tmp_path / "file").write_text("in the way")
     cache = tmp_path / "file" / "cache"
     # -S: without the packages that are installed, but for those of PYTHONPATH.
-    path = packages_without(tmp_path / "packages", *TRAINING)
+    path = packages_without(tmp_path / "packages", *TRAINING, "fastapi")
     lines = examined("-S", PYTHONPATH=path, CHAJONG_CACHE=str(cache))
     assert lines[0].startswith("ok  Python 3.")
     assert lines[1].startswith(f"ok  numpy {package_version('numpy')}, ")
     assert lines[2].startswith("!!  missing: torch, torchvision, timm, safetensors. Run: pip")
     assert "'chajong[train]'" in lines[2]
-    assert lines[3].startswith("ok  ")
-    assert "cores" in lines[3]
-    assert lines[4:] == [
+    assert lines[3].startswith("ok  onnxruntime ")
+    assert lines[4] == "--  missing: fastapi. Run: pip install 'chajong[serve]' to use a bundle"
+    assert lines[5].startswith("ok  ")
+    assert "cores" in lines[5]
+    assert lines[6:] == [
         f"!!  the cache {cache} cannot be written: set CHAJONG_CACHE to one that can be"
     ]
 
@@ -72,7 +75,7 @@ def test_what_is_there_is_said(tmp_path: Path) -> None:
         **no_proxy,
     )
     text = "\n".join(lines)
-    for name in ("chajong", "numpy", "polars", *TRAINING):
+    for name in ("chajong", "numpy", "polars", *TRAINING, *SERVING):
         assert f"{name} {package_version(name)}" in text
     assert f"the cache {tmp_path / 'cache'} can be written" in text
     assert "pretrained weights kept here: resnet10t.c3_in1k, resnet50-0676ba61.pth" in text

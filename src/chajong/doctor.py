@@ -8,8 +8,19 @@ from pathlib import Path
 
 from chajong.environment import memory_bytes, num_cores, package_version
 
-_NEEDED = ("numpy", "pillow", "simplejpeg", "polars", "pydantic", "PyYAML", "rich", "typer")
+_NEEDED = (
+    "numpy",
+    "pillow",
+    "simplejpeg",
+    "polars",
+    "pydantic",
+    "PyYAML",
+    "rich",
+    "threadpoolctl",
+    "typer",
+)
 _TRAINING = ("torch", "torchvision", "timm", "safetensors")
+_SERVING = ("onnxruntime", "fastapi", "uvicorn", "prometheus-client")
 
 
 def examine() -> Iterator[str]:
@@ -21,6 +32,7 @@ def examine() -> Iterator[str]:
     yield f"ok  Python {platform.python_version()}, chajong {package_version('chajong')}"
     yield from _packages(_NEEDED, "pip install chajong")
     yield from _packages(_TRAINING, "pip install 'chajong[train]' to train and predict")
+    yield from _packages(_SERVING, "pip install 'chajong[serve]' to use a bundle", mark="--")
     yield f"ok  {num_cores()} cores, {memory_bytes() / 2**30:.1f} GiB of memory"
     if _installed(_NEEDED):
         yield from _cache()
@@ -39,14 +51,14 @@ def _installed(names: tuple[str, ...]) -> bool:
     return all(package_version(name) is not None for name in names)
 
 
-def _packages(names: tuple[str, ...], remedy: str) -> Iterator[str]:
+def _packages(names: tuple[str, ...], remedy: str, mark: str = "!!") -> Iterator[str]:
     found = {name: package_version(name) for name in names}
     missing = [name for name, version in found.items() if version is None]
     present = [f"{name} {version}" for name, version in found.items() if version is not None]
     if present:
         yield f"ok  {', '.join(present)}"
     if missing:
-        yield f"!!  missing: {', '.join(missing)}. Run: {remedy}"
+        yield f"{mark}  missing: {', '.join(missing)}. Run: {remedy}"
 
 
 def _cache() -> Iterator[str]:
