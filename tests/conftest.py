@@ -16,6 +16,26 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
+LONG = (  # files of a few tests that take ten seconds and more each, the longest first
+    "tests/test_docs_commands.py",
+    "tests/training/test_resume.py",
+    "tests/training/test_world.py",
+    "tests/training/test_train.py",
+    "tests/serving/test_export.py",
+    "tests/benchmarks/test_long.py",
+    "tests/training/test_report.py",
+    "tests/test_examples.py",
+    "tests/training/test_watch.py",
+)
+
+
+@pytest.hookimpl(trylast=True)  # after the files were shuffled
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put long files first: a process that got one last would work while the other has nothing."""
+    place = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.location[0], len(LONG)))
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     folder: Path = tmp_path_factory.getbasetemp() / "cache"

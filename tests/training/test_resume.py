@@ -73,23 +73,23 @@ def test_killed_at_any_moment_the_same_command_goes_on(uninterrupted: Job, job: 
 
 def test_ctrl_c_ends_cleanly_and_says_how_to_go_on(job: Job) -> None:
     # Long enough that the signal arrives in the middle, however slow this machine is.
-    more = ("--fold", "0", "--set", "train.epochs=40", "--set", "train.patience=null")
+    more = ("--fold", "0", "--set", "train.epochs=20", "--set", "train.patience=null")
     process = job.start(*more)
     assert process.stderr is not None
     for line in process.stderr:
-        if "epoch 1/40" in line:
+        if "epoch 1/20" in line:
             break
     process.send_signal(signal.SIGINT)
     rest = process.stderr.read()
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert rest.splitlines()[-1].startswith("chajong: stopped in fold 0 after")
-    assert "of 40 epochs" in rest
+    assert "of 20 epochs" in rest
     assert "nothing is lost. The same command goes on from here." in rest
     assert "Traceback" not in rest
     code, said = job.run(*more)
     assert code == 0, said
-    assert "epoch 1/40" not in said  # it did not start anew
+    assert "epoch 1/20" not in said  # it did not start anew
     whole = replace(job, out=job.out.with_name("whole"))
     assert whole.run(*more)[0] == 0
     for name in WEIGHTS:
