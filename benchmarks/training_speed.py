@@ -31,8 +31,8 @@ from chajong.training.allocator import keep_large_blocks
 from chajong.training.fit import Fit
 from chajong.training.fold import Fold
 from chajong.training.loader import Examples
+from chajong.training.model import evaluation_preprocess
 from chajong.training.optim import choose_what_learns
-from chajong.training.train import evaluation_preprocess
 from chajong.training.weights import build_network
 from chajong.training.world import World, pick_device
 

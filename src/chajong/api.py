@@ -131,6 +131,7 @@ def train(
     corrections: StrPath | None = None,
     teacher: StrPath | None = None,
     track: Sequence[str] = (),
+    jobs: int = 1,
 ) -> Run:
     """Train every fold that is not trained yet, then score the out-of-fold predictions.
 
@@ -147,6 +148,8 @@ def train(
         corrections: A file of decisions about photos to carry out first.
         teacher: The folder of a run or a blend to learn from, for recipes that distil.
         track: Services that show the run: `wandb`, `mlflow`, `tensorboard`.
+        jobs: Folds to train at the same time, each on its share of the cores or a GPU of its own.
+            A script that asks for several must keep its work under `if __name__ == "__main__":`.
 
     Returns:
         The run.
@@ -172,6 +175,7 @@ def train(
         corrections=path_of(corrections),
         teacher=path_of(teacher),
         track=services,
+        jobs=jobs,
     )
     if (run := training.train(Path(data), chosen, options)) is not None:
         return run

@@ -136,7 +136,7 @@ def audit(
 @app.command()
 def train(
     data: Data,
-    recipe: Annotated[str, typer.Option(help="A named recipe, or a YAML file.")],
+    recipe: Annotated[str, typer.Option(help="A named recipe, or a YAML file.")] = "cars-fast",
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")
     ] = None,
@@ -165,6 +165,14 @@ def train(
             help="Show the run in a service; can be repeated.",
         ),
     ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Folds at a time, each on its share of the cores or a GPU of its own: faster "
+            "where there are several, and takes as many times the memory.",
+        ),
+    ] = 1,
 ) -> None:
     """Train every fold that is not trained yet, then score the out-of-fold predictions."""
     from chajong.api import train as run_training
@@ -182,6 +190,7 @@ def train(
         corrections=corrections,
         track=track or (),
         teacher=teacher,
+        jobs=jobs,
     )
     for line in run.summary():
         print(line)

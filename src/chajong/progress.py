@@ -13,6 +13,7 @@ from rich.progress import Progress as RichProgress
 
 _PLAIN_EVERY_S = 15.0
 _SILENT = ContextVar("silent", default=False)
+_PLAIN = ContextVar("plain", default=False)
 
 
 def duration(seconds: float) -> str:
@@ -65,6 +66,20 @@ def quiet() -> Iterator[None]:
         _SILENT.reset(token)
 
 
+@contextmanager
+def plain() -> Iterator[None]:
+    """Show lines and no bars while the block runs, as several processes share a terminal.
+
+    Yields:
+        Nothing.
+    """
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
+
+
 def say(line: str) -> None:
     """Print a line about what is going on, on standard error, but in a `quiet` block.
 
@@ -101,7 +116,7 @@ class Progress:
         self._facts = ""
         self._start = self._said = time.monotonic()
         self._bar: RichProgress | None = None
-        if sys.stderr.isatty() and not self.quiet:
+        if sys.stderr.isatty() and not self.quiet and not _PLAIN.get():
             self._bar = RichProgress(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ def forks() -> ForkServerContext:
     """A server of processes in which torch is already there, one for the whole session."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.training.processes"])
+    ensure_running()  # before the package asks for a server with less in it
     return context
 
 
@@ -94,13 +96,19 @@ def command(arguments: Sequence[str], said: Path) -> tuple[int, str]:
 
 
 def _train(
-    photos: Path, recipe: Path, out: Path, cache: Path, said: Path, track: tuple[Service, ...]
+    photos: Path,
+    recipe: Path,
+    out: Path,
+    cache: Path,
+    said: Path,
+    track: tuple[Service, ...],
+    jobs: int,
 ) -> None:
     torch.set_num_threads(1)
     with said.open("a", encoding="utf-8") as file:
         os.dup2(file.fileno(), 2)
     # A checkpoint after each step, so that a kill can hit it anywhere.
-    options = Options(out=out, cache_folder=cache, checkpoint_s=0, track=track)
+    options = Options(out=out, cache_folder=cache, checkpoint_s=0, track=track, jobs=jobs)
     train(photos, load_recipe(str(recipe)), options)
 
 
@@ -111,8 +119,9 @@ def start_training(
     cache: Path,
     said: Path,
     track: tuple[Service, ...] = (),
+    jobs: int = 1,
 ) -> ForkServerProcess:
     """Start what `chajong train` does."""
-    process = forks().Process(target=_train, args=(photos, recipe, out, cache, said, track))
+    process = forks().Process(target=_train, args=(photos, recipe, out, cache, said, track, jobs))
     process.start()
     return process

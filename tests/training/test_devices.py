@@ -20,8 +20,10 @@ from chajong.recipe_augment import (
     Flip,
     GaussianBlur,
     Light,
+    RandAugment,
     RandomErasing,
     Rotation,
+    TrivialAugment,
     VerticalFlip,
 )
 from chajong.training.augment import augment, normalise
@@ -38,10 +40,10 @@ from tests.contracts.test_losses import LOSSES
 from tests.training.tiny import MEAN, STD
 
 GPU = torch.device("cuda", 0)
-# Trivial and RandAugment are torchvision's, and draw on the CPU what they do.
 CHANGES: tuple[Augment, ...] = (
     *(Crop(), Flip(), VerticalFlip(), Rotation(), ColorJitter(hue=0.1)),
     *(Light(gamma=(0.5, 2)), AutoContrast(), GaussianBlur(), RandomErasing()),
+    *(TrivialAugment(), RandAugment()),
 )
 
 

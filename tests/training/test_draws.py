@@ -14,7 +14,7 @@ def everything(d: Draws) -> list[torch.Tensor]:
     return [
         d.uniform(-1, 3),
         d.chance(0.5).float() + d.uniform(0, 1),
-        torch.tensor(d.seeds()),
+        torch.from_numpy(d.choices(1000)),
         d.pair_beta(0.4),
         d.pair_uniform(),
         d.uniform(0, 1),

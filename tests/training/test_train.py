@@ -16,7 +16,8 @@ from chajong.predictions import Predictions
 from chajong.recipe import Data, Folds, Grow, Model
 from chajong.run import Run, now
 from chajong.tracking.guard import Trackers
-from chajong.training.train import Options, _cache, _fold, _prepare, _train_models, train
+from chajong.training.model import Material
+from chajong.training.train import Options, _prepare, _train_models, train
 from tests.training.conftest import Job
 from tests.training.processes import free_port
 from tests.training.tiny import ALONE, CPU, make_recipe, write_photos
@@ -68,12 +69,13 @@ def test_every_photo_is_answered_once_by_the_fold_that_did_not_see_it(finished: 
 
 def test_a_fold_learns_from_the_other_folds_only(uninterrupted: Job, finished: Run) -> None:
     manifest, table = finished.manifest(), finished.manifest().trainable()
-    cache = _cache(finished, manifest, Options(cache_folder=uninterrupted.cache))
+    material = Material(finished, manifest, finished.split(), uninterrupted.cache)
+    cache = material.cache()
     row_of = {name: cache.rows[sha] for name, sha in zip(table["id"], table["sha256"], strict=True)}
     label_of = dict(zip(table["id"], table["label"], strict=True))
     folds = finished.split()
     for number in ("0", "1"):
-        fold = _fold(finished, number, manifest, folds, cache)
+        fold = material.fold(number, cache)
         held_out = folds.table["fold"] == int(number)
         assert fold.validation is not None
         for part, chosen in ((fold.train, ~held_out), (fold.validation, held_out)):
@@ -190,7 +192,7 @@ def test_a_photo_deleted_before_it_was_cached(photos: Path, tmp_path: Path) -> N
     content = victim.read_bytes()
     victim.unlink()
     with pytest.raises(DataError, match=r"001\.jpg cannot be read any more: No such file"):
-        _train_models(*prepared, chosen, ALONE, Trackers())
+        _train_models(prepared, chosen, ALONE, Trackers())
     victim.write_bytes(content)
     assert train(photos, recipe, chosen) is not None  # nothing is lost
 

@@ -125,7 +125,9 @@ def _surroundings(run: Run) -> dict[str, Any]:
     known = run.record.environment
     facts = [run.facts(name) for name in run.done[:1]]
     flat = {key: value for key, value in known.items() if not isinstance(value, dict)}
-    trained = {key: facts[0].get(key) for key in ("precision", "processes")} if facts else {}
+    trained = (
+        {key: facts[0].get(key) for key in ("precision", "processes", "threads")} if facts else {}
+    )
     packages = {key: value for key, value in _packages(known).items() if key != "chajong"}
     return {k: v for k, v in {**flat, **packages, **trained}.items() if k not in _NOT_COMPARED}
 

@@ -44,8 +44,8 @@ def heat_pictures(
     """
     # Pages without heat maps need no torch.
     from chajong.training.heat import heat
+    from chajong.training.model import evaluation_preprocess
     from chajong.training.predict import open_eye
-    from chajong.training.train import evaluation_preprocess
     from chajong.training.world import pick_device
 
     fold_of = dict(zip(table.ids, table.folds or (), strict=True))

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.transforms import v2
 
 from chajong.recipe_augment import (
     Augment,
@@ -26,8 +25,8 @@ from chajong.recipe_augment import (
     VerticalFlip,
 )
 from chajong.training.draws import Draws
-
-_GREY = (0.299, 0.587, 0.114)
+from chajong.training.operations import autocontrast, grey
+from chajong.training.policies import rand_augment, trivial_augment
 
 
 def augment(photos: Tensor, augments: Sequence[Augment], size_px: int, draws: Draws) -> Tensor:
@@ -134,16 +133,15 @@ def _recolour(x: Tensor, change: Augment, draws: Draws) -> Tensor:
         case Light():
             return _light(x, change, draws)
         case AutoContrast():
-            return _autocontrast(x, draws.chance(change.p))
+            return torch.where(draws.chance(change.p).view(-1, 1, 1, 1), autocontrast(x), x)
         case GaussianBlur():
             return _blur(x, change.kernel_px, draws.uniform(*change.sigma))
         case RandomErasing():
             return _erase(x, change, draws)
         case TrivialAugment():
-            return _photo_by_photo(x, v2.TrivialAugmentWide(), draws)
+            return trivial_augment(x, draws)
         case RandAugment():
-            policy = v2.RandAugment(num_ops=change.num_ops, magnitude=change.magnitude)
-            return _photo_by_photo(x, policy, draws)
+            return rand_augment(x, change.num_ops, change.magnitude, draws)
         case _:
             return x
 
@@ -155,10 +153,10 @@ def _jitter(x: Tensor, jitter: ColorJitter, draws: Draws) -> Tensor:
     if jitter.brightness:
         x = x * factor(jitter.brightness)
     if jitter.contrast:
-        mean = _grey(x).mean(dim=(1, 2, 3), keepdim=True)
+        mean = grey(x).mean(dim=(1, 2, 3), keepdim=True)
         x = torch.lerp(mean, x, factor(jitter.contrast))
     if jitter.saturation:
-        x = torch.lerp(_grey(x), x, factor(jitter.saturation))
+        x = torch.lerp(grey(x), x, factor(jitter.saturation))
     if jitter.hue:
         x = _turn_hue(x, draws.uniform(-jitter.hue, jitter.hue))
     return x.clamp_(0, 1)
@@ -174,11 +172,6 @@ def _light(x: Tensor, light: Light, draws: Draws) -> Tensor:
     return (factor * curved).clamp_(0, 1)
 
 
-def _grey(x: Tensor) -> Tensor:
-    red, green, blue = _GREY
-    return red * x[:, :1] + green * x[:, 1:2] + blue * x[:, 2:]
-
-
 def _turn_hue(x: Tensor, turns: Tensor) -> Tensor:
     # A rotation around the grey axis of RGB, by Rodrigues' formula.
     cos, sin = torch.cos(turns * 2 * math.pi), torch.sin(turns * 2 * math.pi)
@@ -186,14 +179,6 @@ def _turn_hue(x: Tensor, turns: Tensor) -> Tensor:
     a, b, c = cos + third, third - root, third + root
     matrix = torch.stack([a, b, c, c, a, b, b, c, a], dim=1).view(-1, 3, 3)
     return torch.einsum("nij,njhw->nihw", matrix, x)
-
-
-def _autocontrast(x: Tensor, chosen: Tensor) -> Tensor:
-    low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
-    # Less than one step of 8 bits is a flat channel with the noise of resampling.
-    span = high - low
-    stretched = torch.where(span > 1 / 255, (x - low) / span.clamp(min=1 / 255), x)
-    return torch.where(chosen.view(-1, 1, 1, 1), stretched, x)
 
 
 def _blur(x: Tensor, kernel_px: int, sigma: Tensor) -> Tensor:
@@ -240,13 +225,3 @@ def boxes(area: Tensor, ratio: Tensor, left: Tensor, top: Tensor, size_px: int) 
     columns = (at >= x0[:, None]) & (at < (x0 + width)[:, None])
     rows = (at >= y0[:, None]) & (at < (y0 + height)[:, None])
     return rows[:, :, None] & columns[:, None, :]
-
-
-def _photo_by_photo(x: Tensor, policy: v2.Transform, draws: Draws) -> Tensor:
-    # torchvision draws from the global generator, so it is seeded for each photo.
-    whole = (x * 255).round().to(torch.uint8)
-    changed = []
-    for photo, seed in zip(whole, draws.seeds(), strict=True):
-        torch.manual_seed(seed)
-        changed.append(policy(photo))
-    return torch.stack(changed).float().div_(255).contiguous(memory_format=torch.channels_last)

@@ -54,14 +54,16 @@ class Draws:
         """
         return self.uniform(0, 1) < p
 
-    def seeds(self) -> list[int]:
-        """Draw a seed for each row.
+    def choices(self, num: int) -> NDArray[np.int64]:
+        """Draw one of some choices for each row, on the host, where code branches by it.
+
+        Args:
+            num: How many there are.
 
         Returns:
-            Integers below 2**31, one a row.
+            `(n,)` in 0 to num - 1.
         """
-        seeds = self._generator.integers(0, 2**31, self.num_rows)[self.rows]
-        return [int(seed) for seed in seeds]
+        return self._generator.integers(0, num, self.num_rows)[self.rows]
 
     def pair_beta(self, alpha: float) -> Tensor:
         """Draw a share for each pair of neighbouring rows.
@@ -92,8 +94,19 @@ class Draws:
         """
         return float(self._generator.uniform())
 
-    def _mine(self, values: NDArray[np.float64]) -> Tensor:
-        mine = torch.from_numpy(values[self.rows].astype(np.float32))
+    def on_device(self, values: NDArray[np.generic]) -> Tensor:
+        """Bring an array to the device without waiting for it.
+
+        Args:
+            values: Of any shape.
+
+        Returns:
+            The same values in the same type.
+        """
         # From other memory each draw would wait until the GPU has done all that it was given.
-        pinned = mine.pin_memory() if torch.cuda.is_available() else mine
+        there = torch.from_numpy(values)
+        pinned = there.pin_memory() if torch.cuda.is_available() else there
         return pinned.to(self.device, non_blocking=True)
+
+    def _mine(self, values: NDArray[np.float64]) -> Tensor:
+        return self.on_device(values[self.rows].astype(np.float32))

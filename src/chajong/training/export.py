@@ -47,10 +47,10 @@ from chajong.serving.runtimes import has
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.gallery import make_gallery
 from chajong.training.graph import write_graph
+from chajong.training.model import evaluation_preprocess
 from chajong.training.predict import members_of, open_eye
 from chajong.training.quantise import quantise
 from chajong.training.samples import Samples, own_samples, samples_of
-from chajong.training.train import evaluation_preprocess
 
 _NUM_GOLDEN = 4
 _BATCH = 32

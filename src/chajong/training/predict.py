@@ -17,8 +17,8 @@ from chajong.progress import Progress
 from chajong.run import Run
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.infer import Eye
+from chajong.training.model import evaluation_preprocess
 from chajong.training.precision import choose_precision
-from chajong.training.train import evaluation_preprocess
 from chajong.training.weights import empty_network, load_weights
 from chajong.training.world import pick_device
 

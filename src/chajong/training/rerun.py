@@ -1,7 +1,11 @@
 """Training a run again, to see whether the same comes out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from chajong.corrections import Corrections
 from chajong.environment import code_fingerprint
@@ -37,9 +41,21 @@ def rerun(run: Run, data: Path | None, options: Options) -> Sameness | None:
     if out.resolve() == run.folder.resolve():
         raise RunError(f"{run.folder} cannot be trained again in itself: choose another --out.")
     again = None
-    for fold in folds_again(run):
-        again = train(data, run.recipe, replace(options, out=out, fold=fold))
+    with _as_many_threads_as(run):
+        for fold in folds_again(run):
+            again = train(data, run.recipe, replace(options, out=out, fold=fold))
     return sameness(run, again) if again is not None else None
+
+
+@contextmanager
+def _as_many_threads_as(run: Run) -> Iterator[None]:
+    # Sums are rounded otherwise by other numbers of threads.
+    before = torch.get_num_threads()
+    torch.set_num_threads(run.facts(run.done[0]).get("threads", before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _completed(run: Run, options: Options) -> Options:

@@ -1,43 +1,35 @@
 """From a folder of photos and a recipe to a finished run."""
 
-import time
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
 from torch import nn
 
 from chajong.blending.blend import Blend
 from chajong.corrections import Corrections
-from chajong.environment import describe_environment, peak_memory_bytes
-from chajong.errors import RecipeError, RunError
+from chajong.environment import describe_environment
+from chajong.errors import RecipeError, RunError, TrainingError
 from chajong.files import fingerprint, write_json
-from chajong.live import FILE as LIVE
 from chajong.manifest import Manifest
 from chajong.photos.audit import audit
-from chajong.photos.cache import Cache, build_cache, default_cache_folder
 from chajong.photos.layout import Layout
-from chajong.photos.preprocess import Preprocess
 from chajong.predictions import Predictions
-from chajong.progress import duration, say
+from chajong.progress import say
 from chajong.recipe import Recipe
-from chajong.run import Record, Run, finish_model, now
+from chajong.run import Record, Run, now
 from chajong.score import score
-from chajong.split import Split, split
+from chajong.split import split
 from chajong.tracking.guard import LIMIT_S, Trackers, tracked
 from chajong.tracking.tracker import Service
 from chajong.training.allocator import keep_large_blocks
-from chajong.training.fit import CHECKPOINT, Fit
-from chajong.training.fold import Fold
-from chajong.training.loader import Examples
+from chajong.training.model import Material, tidy, train_model
 from chajong.training.optim import choose_what_learns, make_optimiser
 from chajong.training.precision import choose_precision
-from chajong.training.teacher import Teacher
-from chajong.training.weights import build_network, save_weights
+from chajong.training.side_by_side import train_side_by_side
+from chajong.training.weights import build_network
 from chajong.training.world import World, join_world
 
 
@@ -59,6 +51,7 @@ class Options:
         track: Services that show the run while it is trained.
         track_limit_s: Most seconds to wait at the end until they have everything.
         teacher: Folder of the run or blend to learn from, where the recipe distils.
+        jobs: How many folds to train at the same time.
     """
 
     out: Path | None = None
@@ -73,6 +66,7 @@ class Options:
     track: tuple[Service, ...] = ()
     track_limit_s: float = LIMIT_S
     teacher: Path | None = None
+    jobs: int = 1
 
 
 def train(data: Path, recipe: Recipe, options: Options = Options()) -> Run | None:
@@ -93,21 +87,20 @@ def train(data: Path, recipe: Recipe, options: Options = Options()) -> Run | Non
     keep_large_blocks()
     with join_world(options.device) as world, ExitStack() as held:
         with world.leader_first():  # the others then find made what it makes
-            run, manifest, folds = _prepare(data, recipe, options, world)
+            material = _prepare(data, recipe, options, world)
             if world.leads:
-                held.enter_context(run.alone())
+                held.enter_context(material.run.alone())
         services = options.track if world.leads else ()
-        trackers = held.enter_context(tracked(services, run, options.track_limit_s))
-        _train_models(run, manifest, folds, options, world, trackers)
-        return run if world.leads else None
+        trackers = held.enter_context(tracked(services, material.run, options.track_limit_s))
+        _train_models(material, options, world, trackers)
+        return material.run if world.leads else None
 
 
-def _prepare(
-    data: Path, recipe: Recipe, options: Options, world: World
-) -> tuple[Run, Manifest, Split | None]:
+def _prepare(data: Path, recipe: Recipe, options: Options, world: World) -> Material:
     models = _models(recipe, options.fold)
     # Before any work: whether the weights can be had at all, and all of the recipe works here.
     world.check_batch(recipe.train.batch_size)
+    _check_jobs(options, world)
     choose_precision(recipe.train.precision, world.device)
     network, source = build_network(recipe.model, 2, options.allow_noncommercial)
     _try_out(network, recipe)
@@ -144,7 +137,26 @@ def _prepare(
     run = Run.start(folder, recipe, manifest, folds, facts) if world.leads else Run.load(folder)
     if world.leads:
         _introduce(run, manifest)
-    return run, manifest, folds
+    return Material(
+        *(run, manifest, folds, options.cache_folder, options.cache_limit_bytes, options.teacher)
+    )
+
+
+def _check_jobs(options: Options, world: World) -> None:
+    if options.jobs < 1:
+        raise TrainingError(f"--jobs must be 1 or more. Got {options.jobs}.")
+    if options.jobs == 1:
+        return
+    if world.size > 1:
+        raise TrainingError(
+            "Under torchrun all processes train one fold together. Leave --jobs out there, or "
+            "torchrun: --jobs alone gives each GPU a fold of its own."
+        )
+    if options.track:
+        raise TrainingError(
+            "A service is told of one fold at a time. Leave --jobs out, or --track, and send the "
+            "run when it is done: chajong runs push RUN --to SERVICE"
+        )
 
 
 def _absolute(path: Path | None) -> str | None:
@@ -230,176 +242,23 @@ def _introduce(run: Run, manifest: Manifest) -> None:
     say(f"run folder {run.folder}; device {record.environment['device']}")
 
 
-def _train_models(
-    run: Run,
-    manifest: Manifest,
-    folds: Split | None,
-    options: Options,
-    world: World,
-    trackers: Trackers,
-) -> None:
+def _train_models(material: Material, options: Options, world: World, trackers: Trackers) -> None:
+    run = material.run
     asked = (options.fold,) if options.fold is not None else run.models
     missing = [name for name in asked if not run.is_done(name)]
     if world.leads:
         for name in run.done:
-            _tidy(run.model_folder(name))
+            tidy(run.model_folder(name))
     if missing:
-        cache = _cache(run, manifest, options)
-        for name in missing:
-            fold = _fold(run, name, manifest, folds, cache, options.teacher)
-            teacher = _networks_that_teach(run, name, folds, options.teacher, world.device)
-            _train_model(run, fold, manifest, world, options.checkpoint_s, trackers, teacher)
-            world.wait()
-    if folds is not None and world.leads:
-        _join(run, manifest)
-
-
-def _cache(run: Run, manifest: Manifest, options: Options) -> Cache:
-    rows = manifest.trainable()
-    files = {
-        sha256: manifest.path_of(path)
-        for sha256, path in zip(rows["sha256"], rows["path"], strict=True)
-    }
-    return build_cache(
-        files,
-        evaluation_preprocess(run.recipe),
-        (options.cache_folder or default_cache_folder()) / "photos",
-        options.cache_limit_bytes,
-    )
-
-
-def evaluation_preprocess(recipe: Recipe) -> Preprocess:
-    """Give the one way in which a recipe's models see a photo that is not augmented.
-
-    Args:
-        recipe: The recipe.
-
-    Returns:
-        The transform from bytes to pixels.
-    """
-    return Preprocess(recipe.data.evaluation_px, recipe.data.aspect)
-
-
-def _networks_that_teach(
-    run: Run, name: str, folds: Split | None, teacher: Path | None, device: torch.device
-) -> Teacher | None:
-    distil = run.recipe.distil
-    if distil is None or teacher is None or not distil.online:
-        return None
-    from chajong.training.distil import load_teacher, networks_of
-
-    eyes = networks_of(load_teacher(teacher), run.labels, folds, name, device)
-    return Teacher(eyes, distil, run.record.mean, run.record.std)
-
-
-def _fold(
-    run: Run,
-    name: str,
-    manifest: Manifest,
-    folds: Split | None,
-    cache: Cache,
-    teacher: Path | None = None,
-) -> Fold:
-    from chajong.training.distil import out_of_fold, soft_targets
-
-    rows, recipe = manifest.trainable(), run.recipe
-
-    def examples(chosen: pl.DataFrame) -> Examples:
-        places = np.array([cache.rows[sha256] for sha256 in chosen["sha256"]], dtype=np.intp)
-        return Examples(cache.pixels, places, run.labels.indices(chosen["label"].to_list()))
-
-    validation = None
-    train_rows = rows
-    if folds is not None:
-        held_out = rows["id"].is_in(_fold_ids(folds, name))
-        train_rows, validation = rows.filter(~held_out), examples(rows.filter(held_out))
-    learned, distil, said = examples(train_rows), recipe.distil, None
-    if teacher is not None and distil is not None and not distil.online:
-        said = out_of_fold(teacher, train_rows["id"].to_list(), run.labels)
-    soft = soft_targets(learned.targets, run.labels, recipe.taxonomy, distil, said)
-    return Fold(
-        name=name,
-        train=replace(learned, soft=soft),
-        validation=validation,
-        num_classes=len(run.labels.names),
-        canonical=run.labels.canonical,
-        folder=run.model_folder(name),
-    )
-
-
-def _fold_ids(folds: Split, name: str) -> list[str]:
-    return folds.table.filter(pl.col("fold") == int(name))["id"].to_list()
-
-
-def _train_model(
-    run: Run,
-    fold: Fold,
-    manifest: Manifest,
-    world: World,
-    checkpoint_s: float,
-    trackers: Trackers,
-    teacher: Teacher | None,
-) -> None:
-    begin = time.perf_counter()
-    torch.manual_seed(
-        int(np.random.default_rng([run.recipe.train.seed, fold.number]).integers(2**31))
-    )
-    network, _ = build_network(run.recipe.model, fold.num_classes, allow_noncommercial=True)
-    mean, std = run.record.mean, run.record.std
-    fit = Fit(run.recipe, fold, network, mean, std, world, checkpoint_s, trackers, teacher)
-    history = fit.run()
-    averaged = fit.average is not None and run.recipe.infer.weights == "ema"
-    facts: dict[str, Any] = {
-        "seconds": sum(entry["seconds"] for entry in history),
-        "wall_s": time.perf_counter() - begin,
-        "epochs": len(history),
-        "best_epoch": fit.at.best_epoch,
-        "precision": fit.precision,
-        "processes": world.size,
-        "peak_memory_bytes": _peak_memory(),
-    }
-    if fold.validation is not None:
-        log_probs = fit.look(fold.validation, run.recipe.infer.views, averaged)
-        if world.leads:
-            _out_of_fold(run, fold, manifest, log_probs).save(fold.folder / "oof.parquet")
-    if world.leads:
-        for kind, state in fit.states().items():
-            save_weights(fold.folder / f"weights.{kind}.safetensors", state)
-        finish_model(fold.folder, facts, history)
-        _tidy(fold.folder)
-        say(f"fold {fold.name} is trained, {duration(facts['wall_s'])} in this process")
-
-
-def _peak_memory() -> dict[str, int]:
-    # Of this process since it began, and of its GPU.
-    peak = {"memory": peak_memory_bytes()}
-    if torch.cuda.is_available():
-        peak["GPU memory"] = torch.cuda.max_memory_allocated()
-    return peak
-
-
-def _tidy(folder: Path) -> None:
-    # The checkpoint, and what processes that were killed while writing left behind.
-    for leftover in (folder / CHECKPOINT, folder / LIVE, *folder.glob(".*.tmp")):
-        leftover.unlink(missing_ok=True)
-
-
-def _out_of_fold(
-    run: Run, fold: Fold, manifest: Manifest, log_probs: np.ndarray[Any, np.dtype[np.float32]]
-) -> Predictions:
-    rows = manifest.trainable()
-    rows = rows.filter(rows["id"].is_in(_fold_ids(run.split(), fold.name)))
-    return Predictions(
-        ids=tuple(rows["id"]),
-        statuses=("ok",) * len(rows),
-        classes=run.labels.names,
-        views=run.recipe.infer.views,
-        log_probs=log_probs,
-        kind="oof",
-        run=run.fingerprint,
-        labels=tuple(rows["label"]),
-        folds=(int(fold.name),) * len(rows),
-    )
+        cache, every_s = material.cache(), options.checkpoint_s
+        if options.jobs > 1 and len(missing) > 1:
+            train_side_by_side(material, missing, options.jobs, world.device, every_s)
+        else:
+            for name in missing:
+                train_model(material, name, cache, world, every_s, trackers)
+                world.wait()
+    if material.folds is not None and world.leads:
+        _join(run, material.manifest)
 
 
 def _join(run: Run, manifest: Manifest) -> None:

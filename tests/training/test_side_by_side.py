@@ -1,0 +1,116 @@
+"""Folds that are trained at the same time: real processes, stopped and killed for real."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from chajong.errors import TrainingError
+from chajong.files import locked
+from chajong.progress import Interrupted
+from chajong.recipes import load_recipe
+from chajong.training.train import Options, _check_jobs, train
+from chajong.training.world import World
+from tests.training.conftest import Job
+from tests.training.processes import end, forks, start_training
+from tests.training.test_resume import assert_same_run
+from tests.training.tiny import ALONE, CPU
+
+FOLDS = ("fold-0", "fold-1")
+LIMIT_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def _quick_processes() -> None:
+    forks()
+
+
+def go_on(job: Job, jobs: int = 2, *changes: str) -> None:
+    recipe = load_recipe(str(job.recipe), changes)
+    chosen = Options(out=job.out, cache_folder=job.cache, device=CPU, jobs=jobs, checkpoint_s=0)
+    train(job.photos, recipe, chosen)
+
+
+def wait_until_both_learn(job: Job) -> None:
+    begin = time.monotonic()
+    while not all((job.out / fold / "checkpoint.pt").exists() for fold in FOLDS):
+        assert time.monotonic() - begin < LIMIT_S
+        time.sleep(0.005)
+
+
+@contextmanager
+def as_both_learn(job: Job, act: Callable[[], None]) -> Iterator[None]:
+    """Do something from another thread in the middle of the block's training."""
+
+    def wait_and_act() -> None:
+        wait_until_both_learn(job)
+        act()
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    yield
+    thread.join()
+
+
+def test_two_at_a_time_are_the_same_as_one_after_the_other(uninterrupted: Job, job: Job) -> None:
+    with as_both_learn(job, lambda: None):  # a checkpoint goes when its fold is done
+        go_on(job)
+    assert_same_run(job.out, uninterrupted.out)
+
+
+def test_ctrl_c_stops_all_and_nothing_is_lost(uninterrupted: Job, job: Job) -> None:
+    with (
+        as_both_learn(job, lambda: os.kill(os.getpid(), signal.SIGINT)),
+        pytest.raises(Interrupted, match="nothing is lost"),
+    ):
+        go_on(job)
+    assert multiprocessing.active_children() == []
+    assert not (job.out / "score.json").exists()
+    go_on(job, 1)
+    assert_same_run(job.out, uninterrupted.out)
+
+
+def test_one_that_is_killed_is_told_and_the_rest_can_go_on(uninterrupted: Job, job: Job) -> None:
+    with (
+        as_both_learn(job, lambda: multiprocessing.active_children()[0].kill()),
+        pytest.raises(TrainingError, match=r"ended without a word \(-9\), .* fewer --jobs"),
+    ):
+        go_on(job)
+    assert multiprocessing.active_children() == []
+    go_on(job)
+    assert_same_run(job.out, uninterrupted.out)
+
+
+def test_they_stop_when_the_command_is_killed(uninterrupted: Job, job: Job) -> None:
+    said = job.out.parent / "said.txt"
+    process = start_training(job.photos, job.recipe, job.out, job.cache, said, jobs=2)
+    wait_until_both_learn(job)
+    process.kill()
+    end(process)
+    for fold in FOLDS:  # each holds its lock to its end
+        with locked(job.out / fold / ".lock.tmp", wait=True):
+            pass
+    assert not all((job.out / fold / "done.json").exists() for fold in FOLDS)
+    go_on(job)
+    assert_same_run(job.out, uninterrupted.out)
+
+
+def test_what_stops_one_is_told_as_it_was_said(job: Job) -> None:
+    with pytest.raises(TrainingError, match=r"fold [01] .*; then train anew"):
+        go_on(job, 2, "optim.lr=1e30", "optim.clip_norm=null")
+    assert multiprocessing.active_children() == []
+
+
+def test_what_does_not_go_together_is_refused() -> None:
+    _check_jobs(Options(jobs=2), ALONE)
+    with pytest.raises(TrainingError, match=r"must be 1 or more\. Got 0"):
+        _check_jobs(Options(jobs=0), ALONE)
+    with pytest.raises(TrainingError, match="torchrun"):
+        _check_jobs(Options(jobs=2), World(0, 2, CPU))
+    with pytest.raises(TrainingError, match="chajong runs push RUN --to SERVICE"):
+        _check_jobs(Options(jobs=2, track=("tensorboard",)), ALONE)
