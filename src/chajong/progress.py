@@ -66,6 +66,15 @@ def quiet() -> Iterator[None]:
         _SILENT.reset(token)
 
 
+def is_quiet() -> bool:
+    """Tell whether this is within a `quiet` block.
+
+    Returns:
+        Whether it is.
+    """
+    return _SILENT.get()
+
+
 @contextmanager
 def plain() -> Iterator[None]:
     """Show lines and no bars while the block runs, as several processes share a terminal.

@@ -78,7 +78,7 @@ def test_ctrl_c_stops_all_and_nothing_is_lost(uninterrupted: Job, job: Job) -> N
 def test_one_that_is_killed_is_told_and_the_rest_can_go_on(uninterrupted: Job, job: Job) -> None:
     with (
         as_both_learn(job, lambda: multiprocessing.active_children()[0].kill()),
-        pytest.raises(TrainingError, match=r"ended without a word \(-9\), .* fewer --jobs"),
+        pytest.raises(TrainingError, match=r"without a word \(exit code -9\), .* fewer --jobs"),
     ):
         go_on(job)
     assert multiprocessing.active_children() == []

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import polars as pl
 import torch
 
 from chajong.environment import peak_memory_bytes
+from chajong.files import locked
 from chajong.live import FILE as LIVE
 from chajong.manifest import Manifest
 from chajong.photos.cache import Cache, build_cache, default_cache_folder
@@ -27,6 +29,8 @@ from chajong.training.loader import Examples
 from chajong.training.teacher import Teacher
 from chajong.training.weights import build_network, save_weights
 from chajong.training.world import World
+
+_LOCK = ".lock.tmp"  # goes with what else a killed process left
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,9 @@ def train_model(
 ) -> None:
     """Train one model of a run, or go on with it, and write its files.
 
+    A process that was killed holds the run no longer, but those that it started may not be through
+    yet: they are waited for.
+
     Args:
         material: What it learns from.
         name: Number of the fold, or `all`.
@@ -189,6 +196,20 @@ def train_model(
         Interrupted: If the user stopped it, after a checkpoint was written.
         TrainingError: If the loss is not finite.
     """  # noqa: DOC502 raised by what it calls
+    lock = material.run.model_folder(name) / _LOCK
+    with locked(lock, wait=True) if world.leads else nullcontext():
+        if world.size > 1 or not material.run.is_done(name):
+            _train(material, name, cache, world, checkpoint_s, trackers)
+
+
+def _train(
+    material: Material,
+    name: str,
+    cache: Cache,
+    world: World,
+    checkpoint_s: float,
+    trackers: Trackers | None,
+) -> None:
     begin = time.perf_counter()
     run, fold = material.run, material.fold(name, cache)
     teacher = material.networks_that_teach(name, world.device)

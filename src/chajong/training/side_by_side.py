@@ -16,8 +16,7 @@ from multiprocessing.context import ForkServerProcess
 import torch
 
 from chajong.errors import ChajongError, TrainingError
-from chajong.files import locked
-from chajong.progress import Interrupted, plain
+from chajong.progress import Interrupted, is_quiet, plain, quiet
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.model import Material, train_model
 from chajong.training.stop import asked_to_stop
@@ -33,6 +32,7 @@ class _Work:
     device: torch.device
     threads: int
     checkpoint_s: float
+    quiet: bool
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,8 @@ def train_side_by_side(
             while workers or (waiting and stopped is None):
                 while waiting and stopped is None and len(workers) < jobs:
                     place = min({*range(jobs)} - {worker.place for worker in workers})
-                    work = _Work(
-                        material, waiting.pop(0), _device(device, place), threads, checkpoint_s
-                    )
+                    name, there = waiting.pop(0), _device(device, place)
+                    work = _Work(material, name, there, threads, checkpoint_s, is_quiet())
                     workers.append(_start(work, place))
                 wait([worker.process.sentinel for worker in workers], _LOOK_EVERY_S)
                 for worker in [each for each in workers if not each.process.is_alive()]:
@@ -116,9 +115,9 @@ def _outcome(worker: _Worker) -> BaseException | None:
             told: BaseException | None = said.recv()
         except EOFError:
             return TrainingError(
-                f"The process that trained fold {worker.name} ended without a word "
-                f"({worker.process.exitcode}), perhaps for want of memory. The same command goes "
-                "on with what is done; with fewer --jobs it needs less."
+                f"The process of fold {worker.name} ended without a word (exit code "
+                f"{worker.process.exitcode}), perhaps for want of memory. The same command goes on "
+                "with what is done; with fewer --jobs it needs less."
             )
     return told
 
@@ -129,17 +128,13 @@ def _train(work: _Work, saying: Connection) -> None:
     threading.Thread(target=_stop_with_the_parent, daemon=True).start()
     keep_large_blocks()
     torch.set_num_threads(work.threads)
+    if work.device.type == "cuda":
+        torch.cuda.set_device(work.device)
     told: BaseException | None = None
     try:
-        # A killed parent holds the run's lock no longer, but its workers may not be through yet.
-        with plain(), locked(work.material.run.model_folder(work.name) / ".lock.tmp", wait=True):
-            train_model(
-                work.material,
-                work.name,
-                work.material.cache(),
-                World(0, 1, work.device),
-                work.checkpoint_s,
-            )
+        with quiet() if work.quiet else plain():
+            cache, world = work.material.cache(), World(0, 1, work.device)
+            train_model(work.material, work.name, cache, world, work.checkpoint_s)
     except (ChajongError, Interrupted) as error:
         told = error
     saying.send(told)
