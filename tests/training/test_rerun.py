@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from chajong.errors import RunError
 from chajong.run import Run
@@ -35,15 +36,23 @@ def copied(finished: Run, folder: Path) -> Run:
     return Run.load(folder)
 
 
-def test_the_folds_that_were_trained_are_trained_again(finished: Run, tmp_path: Path) -> None:
+def test_the_folds_that_were_trained_are_trained_again_on_as_many_threads(
+    finished: Run, tmp_path: Path
+) -> None:
     run = copied(finished, tmp_path / "run")
     (run.folder / "fold-0" / "done.json").unlink()
     edit(run.folder / "run.json", lambda record: record["environment"].update(code="other"))
-    found = rerun(Run.load(run.folder), None, Options(cache_folder=tmp_path / "cache"))
+    torch.set_num_threads(2)
+    try:
+        found = rerun(Run.load(run.folder), None, Options(cache_folder=tmp_path / "cache"))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
     assert found is not None
     assert found.b == str(tmp_path / "run-again")
     again = Run.load(tmp_path / "run-again")
     assert again.done == found.models == ("1",)
+    assert again.facts("1")["threads"] == run.facts("1")["threads"] == 1
     assert found.bit_equal, found.lines()
     assert found.changes.code
 
