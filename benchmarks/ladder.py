@@ -1,7 +1,8 @@
 """The seven rungs of the ladder on one small backbone, one after the other: a table of scores.
 
     python -m benchmarks.ladder DATA --weights FILE [--backbone mobilenetv2_100] [--epochs 12]
-        [--size-px 128] [--lr 1e-3] [--seeds 3] [--out runs-ladder] [--truth FILE] [--rungs NAME...]
+        [--size-px 128] [--lr 1e-3] [--seeds 3] [--jobs 1] [--out runs-ladder] [--truth FILE]
+        [--rungs NAME...]
 
 One seed for every rung, and `--seeds` of them for those of `--seeded`: mean and spread over the
 trainings. Rungs that are the same on the given backbone are trained once, and the table says so.
@@ -51,7 +52,8 @@ def climb(name: str, asked: argparse.Namespace) -> list[Run]:
     runs = []
     for place in range(asked.seeds if name in asked.seeded else 1):
         folder = asked.out / (f"{name}-seed{place}" if place else name)
-        runs.append(trained(asked.data, recipe_of(name, asked, place), Options(out=folder)))
+        options = Options(out=folder, jobs=asked.jobs)
+        runs.append(trained(asked.data, recipe_of(name, asked, place), options))
     return runs
 
 
@@ -78,6 +80,7 @@ def main() -> None:
     parser.add_argument("--size-px", type=int, default=128)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="Folds at a time.")
     parser.add_argument("--seeded", nargs="+", choices=LADDER, default=SEEDED)
     parser.add_argument("--rungs", nargs="+", choices=LADDER, default=tuple(LADDER))
     parser.add_argument("--out", type=Path, default=Path("runs-ladder"))

@@ -1,7 +1,7 @@
 """Each trick alone against the base: does it help, on the same held-out photos?
 
     python -m benchmarks.tricks DATA --weights FILE --work FOLDER [--base cars-fast] [--folds 0]
-        [--epochs N] [--seeds 1] [--only NAME...] [--set KEY=VALUE...] [--list]
+        [--epochs N] [--seeds 1] [--jobs 1] [--only NAME...] [--set KEY=VALUE...] [--list]
 
 A trick is a few changes to the base recipe, all in `TRICKS`. Base and trick train the same folds
 with the same seeds and are compared photo by photo (`chajong compare`): the difference in log loss
@@ -98,7 +98,7 @@ def runs_of(name: str, changes: Sequence[str], asked: argparse.Namespace) -> lis
         seed = f"train.seed={base.train.seed + place}"
         recipe = load_recipe(asked.base, [*common, seed, *changes_of(base, changes)])
         folder = asked.work / f"{folder_name(name)}-seed{place}"
-        runs.append(trained(asked.data, recipe, Options(out=folder)))
+        runs.append(trained(asked.data, recipe, Options(out=folder, jobs=asked.jobs)))
     return runs
 
 
@@ -153,6 +153,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--noise", type=float, help="Of retraining; as `chajong compare` if none.")
     parser.add_argument("--only", nargs="+", choices=TRICKS)
+    parser.add_argument("--jobs", type=int, default=1, help="Folds at a time.")
     parser.add_argument("--set", nargs="+", default=[], help="Changes to base and tricks alike.")
     parser.add_argument("--list", action="store_true")
     asked = parser.parse_args()

@@ -2,20 +2,21 @@
 
     python -m benchmarks.two_hours DATA --weights FILE --work FOLDER --labels FILE
         [--minutes 120] [--recipe cars-best] [--backbone mobilenetv2_100] [--only NAME...]
+        [--members 2] [--jobs 1]
 
 DATA is in DACON layout; the labels only score what is finished. Four ways:
 
-- ours: two of twelve folds of the recipe, so that each model learns of eleven in twelve photos,
+- ours: some of twelve folds of the recipe, so that each model learns of eleven in twelve photos,
   blended (`chajong blend`, test photos without labels calibrate);
 - seed: five folds of `convnext-focal-ema-kfold` on the same backbone, their mean, as it is;
 - plain: `benchmarks/plain_script.py`, one model for the whole time;
 - plain x 5: the same five times with a fifth of the time each, probabilities averaged.
 
-Each way first trains a little to measure its pace (not counted), and then takes as many epochs as
-fit into the minutes; the plan is kept in FOLDER/plan.json, which may be written by hand before. The
-table tells the minutes that were really taken by training and by fitting the blend; predicting the
-test photos is not counted for anyone. What is done is not done again by a second call. The table is
-also FOLDER/two_hours.md.
+Folds are trained `--jobs` at a time, the seed's too. Each way first trains a little to measure its
+pace (not counted), and then takes as many epochs as fit into the minutes; the plan is kept in
+FOLDER/plan.json, which may be written by hand before. The table tells the minutes that were really
+taken by training and by fitting the blend; predicting the test photos is not counted for anyone.
+What is done is not done again by a second call. The table is also FOLDER/two_hours.md.
 """
 
 import argparse
@@ -57,14 +58,19 @@ def planned(asked: argparse.Namespace, name: str, measure: Callable[[], float]) 
     return int(plan[key])
 
 
-def recipe_of(way: str, name: str, epochs: int, asked: argparse.Namespace) -> Recipe:
+def num_trained(way: str, asked: argparse.Namespace) -> int:
+    """Folds that a way trains."""
+    return int(asked.members) if way == "ours" else MEMBERS
+
+
+def recipe_of(way: str, name: str, epochs: int, folds: int, asked: argparse.Namespace) -> Recipe:
     """A recipe on the backbone and weights that all ways have."""
     is_ours = way == "ours"
     changes = [
         f"model.weights={asked.weights}",
         f"model.backbone={asked.backbone}",
         f"folds.num_folds={asked.folds if is_ours else MEMBERS}",
-        f"folds.trained={list(range(asked.members if is_ours else MEMBERS))}",
+        f"folds.trained={list(range(folds))}",
         f"train.epochs={epochs}",
     ]
     return load_recipe(name, [*changes, *(asked.set if is_ours else asked.seed_set)])
@@ -72,26 +78,34 @@ def recipe_of(way: str, name: str, epochs: int, asked: argparse.Namespace) -> Re
 
 def folds_of(way: str, name: str, asked: argparse.Namespace) -> Run:
     """Train the folds of a recipe for as long as there is time."""
+    folds = num_trained(way, asked)
 
     def measure() -> float:
-        probe = recipe_of(way, name, PROBE_EPOCHS, asked)
+        probe = recipe_of(way, name, PROBE_EPOCHS, asked.jobs, asked)
         out = asked.work / f"probe-{way}"
-        run = trained(asked.data, probe, Options(out=out, fold="0"))
         # Validation and the views at the end are in the wall time, so they are paid for.
-        pace = float(run.facts("0")["wall_s"]) / PROBE_EPOCHS
-        if way == "ours":
-            return float((1 - asked.reserve) * asked.minutes * 60 / asked.members / pace)
-        return float(asked.minutes * 60 / MEMBERS / pace)
+        pace = minutes_of(trained(asked.data, probe, Options(out=out, jobs=asked.jobs)), asked.jobs)
+        rounds = -(-folds // asked.jobs)
+        minutes = asked.minutes * (1 - asked.reserve if way == "ours" else 1)
+        return float(minutes / rounds / (pace / PROBE_EPOCHS))
 
-    recipe = recipe_of(way, name, planned(asked, way, measure), asked)
-    return trained(asked.data, recipe, Options(out=asked.work / way))
+    recipe = recipe_of(way, name, planned(asked, way, measure), folds, asked)
+    return trained(asked.data, recipe, Options(out=asked.work / way, jobs=asked.jobs))
 
 
-def minutes_of(run: Run) -> float:
-    """Time that all models of a run took, in minutes."""
+def minutes_of(run: Run, jobs: int) -> float:
+    """Time that the models of a run took, so many at a time, in minutes."""
     # The wall time is of the last process alone, where a training was stopped in between.
     facts = [run.facts(name) for name in run.done]
-    return sum(max(float(each["wall_s"]), float(each["seconds"])) for each in facts) / 60
+    return end([max(float(each["wall_s"]), float(each["seconds"])) for each in facts], jobs) / 60
+
+
+def end(lengths: Sequence[float], jobs: int) -> float:
+    """When the last is through, if one begins as soon as fewer than `jobs` are at work."""
+    ends = [0.0] * jobs
+    for length in lengths:
+        ends[ends.index(min(ends))] += length
+    return max(ends)
 
 
 def ours(asked: argparse.Namespace) -> tuple[Predictions, float, str]:
@@ -109,7 +123,7 @@ def ours(asked: argparse.Namespace) -> tuple[Predictions, float, str]:
     about = f"nested out of fold {nested:.3f}"
     if blend.averaging is not None:
         about += f", foretold for the mean {blend.averaging.log_loss:.3f}"
-    taken = minutes_of(run) + float(json.loads(noted.read_text()))
+    taken = minutes_of(run, asked.jobs) + float(json.loads(noted.read_text()))
     return Predictions.load(path), taken, f"{run.recipe.train.epochs} epochs a fold; {about}"
 
 
@@ -117,7 +131,7 @@ def seed(asked: argparse.Namespace) -> tuple[Predictions, float, str]:
     """The last rung of the ladder, as it is."""
     run = folds_of("seed", "convnext-focal-ema-kfold", asked)
     about = f"{run.recipe.train.epochs} epochs a fold, at {run.recipe.data.size_px} px"
-    return answers(run, asked.data), minutes_of(run), about
+    return answers(run, asked.data), minutes_of(run, asked.jobs), about
 
 
 def script(asked: argparse.Namespace, name: str, epochs: int, place: int) -> dict[str, np.ndarray]:
@@ -199,6 +213,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--recipe", default="cars-best")
     parser.add_argument("--folds", type=int, default=12, help="Of our recipe.")
     parser.add_argument("--members", type=int, default=2, help="Folds of ours that are trained.")
+    parser.add_argument("--jobs", type=int, default=1, help="Folds at a time.")
     parser.add_argument("--set", nargs="+", default=[], help="Changes to our recipe.")
     parser.add_argument("--seed-set", nargs="+", default=[], help="Changes to the last rung.")
     parser.add_argument("--backbone", default="mobilenetv2_100")

@@ -175,6 +175,12 @@ def test_the_pace_decides_the_epochs(tmp_path: Path) -> None:
     assert two_hours.planned(asked, "y", lambda: 0.2) == 1
 
 
+def test_folds_at_a_time_take_as_long_as_by_the_clock() -> None:
+    assert two_hours.end([5, 3, 4], 1) == 12
+    assert two_hours.end([5, 3, 4], 2) == 7
+    assert two_hours.end([5, 3, 4], 3) == 5
+
+
 def test_the_plain_script_is_short() -> None:
     script = Path(two_hours.__file__).with_name("plain_script.py")
     assert len(script.read_text(encoding="utf-8").splitlines()) <= 60
