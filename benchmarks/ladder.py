@@ -7,13 +7,16 @@
 One seed for every rung, and `--seeds` of them for those of `--seeded`: mean and spread over the
 trainings. Rungs that are the same on the given backbone are trained once, and the table says so.
 Every run lies in a folder of its own in --out, so a second call goes on where the first one
-stopped. The truth only scores the finished predictions. The table is also --out/ladder.md.
+stopped. The truth only scores the finished predictions; where a rung predicts with an average of
+its weights, they are also scored as they are ("raw"). The table is also --out/ladder.md.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.trained import answers, show, spread, table, trained
+from chajong.predictions import Predictions
 from chajong.recipe import Recipe
 from chajong.recipes import LADDER, load_recipe
 from chajong.run import Run
@@ -22,6 +25,7 @@ from chajong.training.train import Options
 
 SEEDED = ("convnext-focal-ema", "convnext-focal-ema-mixup")
 FIGURES = ("log_loss", "top1", "ece")
+RAW = ("log_loss", "top1")
 
 
 def recipe_of(name: str, asked: argparse.Namespace, place: int = 0) -> Recipe:
@@ -57,6 +61,18 @@ def climb(name: str, asked: argparse.Namespace) -> list[Run]:
     return runs
 
 
+def averages(run: Run) -> bool:
+    """Whether the recipe predicts with an average of the weights."""
+    return run.recipe.train.averages
+
+
+def raw_answers(run: Run, data: Path) -> Predictions:
+    """What the weights themselves say of the test photos, where the recipe takes their average."""
+    infer = run.recipe.infer.model_copy(update={"weights": "raw"})
+    raw = replace(run, recipe=run.recipe.model_copy(update={"infer": infer}))
+    return answers(raw, data, "test-raw")
+
+
 def row(names: list[str], runs: list[Run], asked: argparse.Namespace) -> list[str]:
     """A line of the table."""
     figures = []
@@ -66,6 +82,8 @@ def row(names: list[str], runs: list[Run], asked: argparse.Namespace) -> list[st
         truth = read_truth(asked.truth)
         tested = [score(answers(run, asked.data), truth) for run in runs]
         figures += [spread([getattr(one, key).value for one in tested]) for key in FIGURES]
+        raw = [score(raw_answers(run, asked.data), truth) for run in runs if averages(run)]
+        figures += [spread([getattr(one, key).value for one in raw]) if raw else "" for key in RAW]
     seconds = spread([run.seconds() for run in runs], 0)
     said = ", ".join(f"`{name}`" for name in names)
     return [said, str(len(runs)), str(len(runs[0].models)), *figures, seconds]
@@ -88,7 +106,7 @@ def main() -> None:
     asked = parser.parse_args()
     heads = ["recipe", "seeds", "folds", "log loss", "top-1", "ECE"]
     if asked.truth is not None:
-        heads += ["test log loss", "test top-1", "test ECE"]
+        heads += ["test log loss", "test top-1", "test ECE", "test log loss, raw", "top-1, raw"]
     groups = alike(asked)
     rows = [row(names, climb(first, asked), asked) for first, names in groups.items()]
     text = (

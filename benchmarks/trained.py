@@ -30,9 +30,9 @@ def trained(data: Path, recipe: Recipe, options: Options) -> Run:
     return Run.load(folder)
 
 
-def answers(run: Run, data: Path) -> Predictions:
-    """What a run says of the test photos; asked once."""
-    path = run.folder / "test.parquet"
+def answers(run: Run, data: Path, name: str = "test") -> Predictions:
+    """What a run says of the test photos; asked once, and kept under this name."""
+    path = run.folder / f"{name}.parquet"
     if path.is_file():
         made = Predictions.load(path)
         if made.run == run.fingerprint:

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks import gpu_speed, ladder, tricks, two_hours, view_cost
 from benchmarks.trained import spread, trained
 from chajong.errors import RunError
+from chajong.predictions import Predictions
 from chajong.recipes import RECIPES, load_recipe
 from chajong.run import Run
 from chajong.training.train import Options
@@ -97,7 +99,13 @@ def test_the_ladder_trains_equal_rungs_once_and_says_so(
     }
     assert "| `resnet50-tv`, `resnet50`, `convnext` | 1 | 1 |" in said
     assert "| `convnext-focal-ema` | 2 | 1 |" in said
-    assert said.count("±") == 7  # six figures and the seconds of the rung with two seeds
+    assert said.count("±") == 9  # eight figures and the seconds of the rung with two seeds
+    tables = [
+        Predictions.load(tmp_path / "convnext-focal-ema" / f"{name}.parquet").log_probs
+        for name in ("test", "test-raw")
+    ]
+    assert not np.allclose(*tables)
+    assert not (tmp_path / "resnet50-tv" / "test-raw.parquet").exists()
     assert "differ by their backbone alone: here they are the same and trained once." in said
     assert (tmp_path / "ladder.md").read_text(encoding="utf-8") in said
     seeds = [Run.load(tmp_path / f"convnext-focal-ema{end}").recipe.train for end in ("", "-seed1")]
