@@ -8,6 +8,7 @@ standard error; `with chajong.quiet():` silences it.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -148,8 +149,7 @@ def train(
         corrections: A file of decisions about photos to carry out first.
         teacher: The folder of a run or a blend to learn from, for recipes that distil.
         track: Services that show the run: `wandb`, `mlflow`, `tensorboard`.
-        jobs: Folds to train at the same time, each on its share of the cores or a GPU of its own.
-            A script that asks for several must keep its work under `if __name__ == "__main__":`.
+        jobs: Folds at a time; above 1 a script keeps its work under `if __name__ == "__main__":`.
 
     Returns:
         The run.
@@ -159,7 +159,6 @@ def train(
         Interrupted: If the user stopped it; the same call goes on.
         SystemExit: On processes that only help the first (`torchrun`), when all is trained.
     """  # noqa: DOC503 raised by what it calls
-    from chajong.sizes import parse_bytes
     from chajong.tracking.tracker import check_services
 
     services, chosen = check_services(track), load_recipe(recipe, changes)
@@ -170,16 +169,20 @@ def train(
         fold=None if fold is None else str(fold),
         layout=layout,
         cache_folder=path_of(cache),
-        cache_limit_bytes=None if cache_limit is None else parse_bytes(cache_limit),
+        cache_limit_bytes=_bytes_of(cache_limit),
         allow_noncommercial=allow_noncommercial,
         corrections=path_of(corrections),
         teacher=path_of(teacher),
         track=services,
         jobs=jobs,
     )
-    if (run := training.train(Path(data), chosen, options)) is not None:
-        return run
-    raise SystemExit(0)
+    return training.train(Path(data), chosen, options) or sys.exit(0)
+
+
+def _bytes_of(limit: str | None) -> int | None:
+    from chajong.sizes import parse_bytes
+
+    return None if limit is None else parse_bytes(limit)
 
 
 def blend(
