@@ -158,7 +158,7 @@ def train(
         ChajongError: If anything in data, recipe, weights or folder cannot be used.
         Interrupted: If the user stopped it; the same call goes on.
         SystemExit: On processes that only help the first (`torchrun`), when all is trained.
-    """  # noqa: DOC503 raised by what it calls
+    """  # noqa: DOC502 raised by what it calls
     from chajong.tracking.tracker import check_services
 
     services, chosen = check_services(track), load_recipe(recipe, changes)

@@ -26,54 +26,134 @@ def grey(x: Tensor) -> Tensor:
 
 
 def identity(x: Tensor, _strength: Tensor) -> Tensor:
-    """Change nothing."""
+    """Change nothing.
+
+    Args:
+        x: Photos.
+        _strength: Not used.
+
+    Returns:
+        Photos.
+    """
     return x
 
 
 def shear_x(x: Tensor, strength: Tensor) -> Tensor:
-    """Move each row to the left, the further the lower it is: strength times its height."""
+    """Move each row to the left, the further the lower it is: strength times its height.
+
+    Args:
+        x: Photos.
+        strength: Of each photo.
+
+    Returns:
+        Photos.
+    """
     return _warp(x, {(0, 1): strength, (0, 2): strength})
 
 
 def shear_y(x: Tensor, strength: Tensor) -> Tensor:
-    """Move each column up, the further the more it is to the right."""
+    """Move each column up, the further the more it is to the right.
+
+    Args:
+        x: Photos.
+        strength: Of each photo.
+
+    Returns:
+        Photos.
+    """
     return _warp(x, {(1, 0): strength, (1, 2): strength})
 
 
 def translate_x(x: Tensor, strength: Tensor) -> Tensor:
-    """Move to the right by a whole number of pixels, cut off towards zero."""
+    """Move to the right by a whole number of pixels, cut off towards zero.
+
+    Args:
+        x: Photos.
+        strength: Of each photo.
+
+    Returns:
+        Photos.
+    """
     return _warp(x, {(0, 2): -2 * strength.trunc() / x.shape[-1]})
 
 
 def translate_y(x: Tensor, strength: Tensor) -> Tensor:
-    """Move down by a whole number of pixels, cut off towards zero."""
+    """Move down by a whole number of pixels, cut off towards zero.
+
+    Args:
+        x: Photos.
+        strength: Of each photo.
+
+    Returns:
+        Photos.
+    """
     return _warp(x, {(1, 2): -2 * strength.trunc() / x.shape[-1]})
 
 
 def rotate(x: Tensor, strength: Tensor) -> Tensor:
-    """Turn counter-clockwise by so many degrees."""
+    """Turn counter-clockwise by so many degrees.
+
+    Args:
+        x: Photos.
+        strength: Of each photo.
+
+    Returns:
+        Photos.
+    """
     cos, sin = strength.deg2rad().cos(), strength.deg2rad().sin()
     return _warp(x, {(0, 0): cos, (0, 1): -sin, (1, 0): sin, (1, 1): cos})
 
 
 def brightness(x: Tensor, strength: Tensor) -> Tensor:
-    """Mix with black: -1 is black, 0 the photo, above is lighter."""
+    """Mix with black: -1 is black, 0 the photo, above is lighter.
+
+    Args:
+        x: Photos.
+        strength: Of each photo.
+
+    Returns:
+        Photos.
+    """
     return (x * _factor(strength)).clamp_(0, 1)
 
 
 def saturation(x: Tensor, strength: Tensor) -> Tensor:
-    """Mix with the same photo in grey: -1 is grey, 0 the photo, above is more colourful."""
+    """Mix with the same photo in grey: -1 is grey, 0 the photo, above is more colourful.
+
+    Args:
+        x: Photos.
+        strength: Of each photo.
+
+    Returns:
+        Photos.
+    """
     return torch.lerp(grey(x), x, _factor(strength)).clamp_(0, 1)
 
 
 def contrast(x: Tensor, strength: Tensor) -> Tensor:
-    """Mix with the mean grey: -1 is flat, 0 the photo, above has more contrast."""
+    """Mix with the mean grey: -1 is flat, 0 the photo, above has more contrast.
+
+    Args:
+        x: Photos.
+        strength: Of each photo.
+
+    Returns:
+        Photos.
+    """
     mean = grey(x).mean(dim=(1, 2, 3), keepdim=True)
     return torch.lerp(mean, x, _factor(strength)).clamp_(0, 1)
 
 
 def sharpness(x: Tensor, strength: Tensor) -> Tensor:
-    """Mix with a blurred copy: -1 is blurred, 0 the photo, above is sharper; the rim stays."""
+    """Mix with a blurred copy: -1 is blurred, 0 the photo, above is sharper; the rim stays.
+
+    Args:
+        x: Photos.
+        strength: Of each photo.
+
+    Returns:
+        Photos.
+    """
     inner = x[:, :, 1:-1, 1:-1]
     blurred = (9 * functional.avg_pool2d(x, 3, stride=1) + 4 * inner) / 13
     changed = x.clone()
@@ -82,19 +162,43 @@ def sharpness(x: Tensor, strength: Tensor) -> Tensor:
 
 
 def posterize(x: Tensor, strength: Tensor) -> Tensor:
-    """Set so many of the lowest of 8 bits to zero."""
+    """Set so many of the lowest of 8 bits to zero.
+
+    Args:
+        x: Photos.
+        strength: Of each photo.
+
+    Returns:
+        Photos.
+    """
     step = 2 ** strength.round().view(-1, 1, 1, 1)
     levels = (x * (_LEVELS - 1)).round()
     return (levels - levels % step) / (_LEVELS - 1)
 
 
 def solarize(x: Tensor, strength: Tensor) -> Tensor:
-    """Invert what is at least as bright as 1 - strength."""
+    """Invert what is at least as bright as 1 - strength.
+
+    Args:
+        x: Photos.
+        strength: Of each photo.
+
+    Returns:
+        Photos.
+    """
     return torch.where(x >= 1 - strength.view(-1, 1, 1, 1), 1 - x, x)
 
 
 def autocontrast(x: Tensor, _strength: Tensor | None = None) -> Tensor:
-    """Stretch each channel from black to white; one that is flat stays."""
+    """Stretch each channel from black to white; one that is flat stays.
+
+    Args:
+        x: Photos.
+        _strength: Not used.
+
+    Returns:
+        Photos.
+    """
     low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
     # Less than one step of 8 bits is a flat channel with the noise of resampling.
     span = high - low
@@ -102,7 +206,15 @@ def autocontrast(x: Tensor, _strength: Tensor | None = None) -> Tensor:
 
 
 def equalize(x: Tensor, _strength: Tensor) -> Tensor:
-    """Spread each channel's levels until all are about as frequent, as Pillow does."""
+    """Spread each channel's levels until all are about as frequent, as Pillow does.
+
+    Args:
+        x: Photos.
+        _strength: Not used.
+
+    Returns:
+        Photos.
+    """
     levels = (x * (_LEVELS - 1)).round().long().flatten(2)  # (n, 3, h * h)
     counts = torch.zeros(*levels.shape[:2], _LEVELS, dtype=torch.long, device=x.device)
     counts.scatter_add_(2, levels, torch.ones_like(levels))

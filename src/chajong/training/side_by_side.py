@@ -62,7 +62,7 @@ def train_side_by_side(
     Raises:
         ChajongError: What stopped one of them. The others were stopped too, and can go on.
         Interrupted: If the user stopped it.
-    """
+    """  # noqa: DOC503 what a worker tells is raised as it is
     waiting, workers = list(names), list[_Worker]()
     threads = max(1, torch.get_num_threads() // jobs)
     stopped: BaseException | None = None
