@@ -4,9 +4,15 @@ Shapes: photos x are float32 `(n, 3, h, h)` in [0, 1], strengths `(n,)`, one a p
 torchvision's function of the same name gives them on photos of 8 bits, but for rounding.
 """
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+Change = Callable[[Tensor, Tensor], Tensor]
+"""From photos and strengths to photos."""
 
 _GREY = (0.299, 0.587, 0.114)
 _LEVELS = 256
@@ -25,135 +31,55 @@ def grey(x: Tensor) -> Tensor:
     return red * x[:, :1] + green * x[:, 1:2] + blue * x[:, 2:]
 
 
-def identity(x: Tensor, _strength: Tensor) -> Tensor:
-    """Change nothing.
-
-    Args:
-        x: Photos.
-        _strength: Not used.
-
-    Returns:
-        Photos.
-    """
+def _identity(x: Tensor, _strength: Tensor) -> Tensor:
+    # Change nothing.
     return x
 
 
-def shear_x(x: Tensor, strength: Tensor) -> Tensor:
-    """Move each row to the left, the further the lower it is: strength times its height.
-
-    Args:
-        x: Photos.
-        strength: Of each photo.
-
-    Returns:
-        Photos.
-    """
+def _shear_x(x: Tensor, strength: Tensor) -> Tensor:
+    # Move each row to the left, the further the lower it is: strength times its height.
     return _warp(x, {(0, 1): strength, (0, 2): strength})
 
 
-def shear_y(x: Tensor, strength: Tensor) -> Tensor:
-    """Move each column up, the further the more it is to the right.
-
-    Args:
-        x: Photos.
-        strength: Of each photo.
-
-    Returns:
-        Photos.
-    """
+def _shear_y(x: Tensor, strength: Tensor) -> Tensor:
+    # Move each column up, the further the more it is to the right.
     return _warp(x, {(1, 0): strength, (1, 2): strength})
 
 
-def translate_x(x: Tensor, strength: Tensor) -> Tensor:
-    """Move to the right by a whole number of pixels, cut off towards zero.
-
-    Args:
-        x: Photos.
-        strength: Of each photo.
-
-    Returns:
-        Photos.
-    """
+def _translate_x(x: Tensor, strength: Tensor) -> Tensor:
+    # Move to the right by a whole number of pixels, cut off towards zero.
     return _warp(x, {(0, 2): -2 * strength.trunc() / x.shape[-1]})
 
 
-def translate_y(x: Tensor, strength: Tensor) -> Tensor:
-    """Move down by a whole number of pixels, cut off towards zero.
-
-    Args:
-        x: Photos.
-        strength: Of each photo.
-
-    Returns:
-        Photos.
-    """
+def _translate_y(x: Tensor, strength: Tensor) -> Tensor:
+    # Move down by a whole number of pixels, cut off towards zero.
     return _warp(x, {(1, 2): -2 * strength.trunc() / x.shape[-1]})
 
 
-def rotate(x: Tensor, strength: Tensor) -> Tensor:
-    """Turn counter-clockwise by so many degrees.
-
-    Args:
-        x: Photos.
-        strength: Of each photo.
-
-    Returns:
-        Photos.
-    """
+def _rotate(x: Tensor, strength: Tensor) -> Tensor:
+    # Turn counter-clockwise by so many degrees.
     cos, sin = strength.deg2rad().cos(), strength.deg2rad().sin()
     return _warp(x, {(0, 0): cos, (0, 1): -sin, (1, 0): sin, (1, 1): cos})
 
 
-def brightness(x: Tensor, strength: Tensor) -> Tensor:
-    """Mix with black: -1 is black, 0 the photo, above is lighter.
-
-    Args:
-        x: Photos.
-        strength: Of each photo.
-
-    Returns:
-        Photos.
-    """
+def _brightness(x: Tensor, strength: Tensor) -> Tensor:
+    # Mix with black: -1 is black, 0 the photo, above is lighter.
     return (x * _factor(strength)).clamp_(0, 1)
 
 
-def saturation(x: Tensor, strength: Tensor) -> Tensor:
-    """Mix with the same photo in grey: -1 is grey, 0 the photo, above is more colourful.
-
-    Args:
-        x: Photos.
-        strength: Of each photo.
-
-    Returns:
-        Photos.
-    """
+def _saturation(x: Tensor, strength: Tensor) -> Tensor:
+    # Mix with the same photo in grey: -1 is grey, 0 the photo, above is more colourful.
     return torch.lerp(grey(x), x, _factor(strength)).clamp_(0, 1)
 
 
-def contrast(x: Tensor, strength: Tensor) -> Tensor:
-    """Mix with the mean grey: -1 is flat, 0 the photo, above has more contrast.
-
-    Args:
-        x: Photos.
-        strength: Of each photo.
-
-    Returns:
-        Photos.
-    """
+def _contrast(x: Tensor, strength: Tensor) -> Tensor:
+    # Mix with the mean grey: -1 is flat, 0 the photo, above has more contrast.
     mean = grey(x).mean(dim=(1, 2, 3), keepdim=True)
     return torch.lerp(mean, x, _factor(strength)).clamp_(0, 1)
 
 
-def sharpness(x: Tensor, strength: Tensor) -> Tensor:
-    """Mix with a blurred copy: -1 is blurred, 0 the photo, above is sharper; the rim stays.
-
-    Args:
-        x: Photos.
-        strength: Of each photo.
-
-    Returns:
-        Photos.
-    """
+def _sharpness(x: Tensor, strength: Tensor) -> Tensor:
+    # Mix with a blurred copy: -1 is blurred, 0 the photo, above is sharper; the rim stays.
     inner = x[:, :, 1:-1, 1:-1]
     blurred = (9 * functional.avg_pool2d(x, 3, stride=1) + 4 * inner) / 13
     changed = x.clone()
@@ -161,31 +87,15 @@ def sharpness(x: Tensor, strength: Tensor) -> Tensor:
     return changed
 
 
-def posterize(x: Tensor, strength: Tensor) -> Tensor:
-    """Set so many of the lowest of 8 bits to zero.
-
-    Args:
-        x: Photos.
-        strength: Of each photo.
-
-    Returns:
-        Photos.
-    """
+def _posterize(x: Tensor, strength: Tensor) -> Tensor:
+    # Set so many of the lowest of 8 bits to zero.
     step = 2 ** strength.round().view(-1, 1, 1, 1)
     levels = (x * (_LEVELS - 1)).round()
     return (levels - levels % step) / (_LEVELS - 1)
 
 
-def solarize(x: Tensor, strength: Tensor) -> Tensor:
-    """Invert what is at least as bright as 1 - strength.
-
-    Args:
-        x: Photos.
-        strength: Of each photo.
-
-    Returns:
-        Photos.
-    """
+def _solarize(x: Tensor, strength: Tensor) -> Tensor:
+    # Invert what is at least as bright as 1 - strength.
     return torch.where(x >= 1 - strength.view(-1, 1, 1, 1), 1 - x, x)
 
 
@@ -205,16 +115,8 @@ def autocontrast(x: Tensor, _strength: Tensor | None = None) -> Tensor:
     return torch.where(span > 1 / 255, (x - low) / span.clamp(min=1 / 255), x)
 
 
-def equalize(x: Tensor, _strength: Tensor) -> Tensor:
-    """Spread each channel's levels until all are about as frequent, as Pillow does.
-
-    Args:
-        x: Photos.
-        _strength: Not used.
-
-    Returns:
-        Photos.
-    """
+def _equalize(x: Tensor, _strength: Tensor) -> Tensor:
+    # Spread each channel's levels until all are about as frequent, as Pillow does.
     levels = (x * (_LEVELS - 1)).round().long().flatten(2)  # (n, 3, h * h)
     counts = torch.zeros(*levels.shape[:2], _LEVELS, dtype=torch.long, device=x.device)
     counts.scatter_add_(2, levels, torch.ones_like(levels))
@@ -239,3 +141,24 @@ def _warp(x: Tensor, entries: dict[tuple[int, int], Tensor]) -> Tensor:
         theta[:, row, column] = values
     grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
     return functional.grid_sample(x, grid, mode="nearest", align_corners=False)
+
+
+OPERATIONS: Mapping[str, Change] = MappingProxyType(
+    {
+        "identity": _identity,
+        "shear_x": _shear_x,
+        "shear_y": _shear_y,
+        "translate_x": _translate_x,
+        "translate_y": _translate_y,
+        "rotate": _rotate,
+        "brightness": _brightness,
+        "saturation": _saturation,
+        "contrast": _contrast,
+        "sharpness": _sharpness,
+        "posterize": _posterize,
+        "solarize": _solarize,
+        "autocontrast": autocontrast,
+        "equalize": _equalize,
+    }
+)
+"""All operations by their names."""

@@ -4,7 +4,6 @@ torchvision's classes change photo after photo, thousands of small kernels a bat
 fast GPU waits. Here the photos that drew the same operation are changed together.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chajong.training import operations as do
 from chajong.training.draws import Draws
+from chajong.training.operations import OPERATIONS
 
 _LEVELS = 31  # of strength, from none to the most
 
@@ -23,12 +22,12 @@ class Operation:
     """One that a policy may choose.
 
     Args:
-        change: What it does to photos, each by a strength of its own.
+        name: One of `OPERATIONS`.
         most: The strength at the last level; at the first it is 0.
         signed: Whether the strength may be negative too.
     """
 
-    change: Callable[[Tensor, Tensor], Tensor]
+    name: str
     most: float = 0.0
     signed: bool = False
 
@@ -74,20 +73,20 @@ def _space(
     shear: float, shift_px: float, degrees: float, colour: float, bits: int
 ) -> tuple[Operation, ...]:
     return (
-        Operation(do.identity),
-        Operation(do.shear_x, shear, signed=True),
-        Operation(do.shear_y, shear, signed=True),
-        Operation(do.translate_x, shift_px, signed=True),
-        Operation(do.translate_y, shift_px, signed=True),
-        Operation(do.rotate, degrees, signed=True),
-        Operation(do.brightness, colour, signed=True),
-        Operation(do.saturation, colour, signed=True),
-        Operation(do.contrast, colour, signed=True),
-        Operation(do.sharpness, colour, signed=True),
-        Operation(do.posterize, bits),
-        Operation(do.solarize, 1),
-        Operation(do.autocontrast),
-        Operation(do.equalize),
+        Operation("identity"),
+        Operation("shear_x", shear, signed=True),
+        Operation("shear_y", shear, signed=True),
+        Operation("translate_x", shift_px, signed=True),
+        Operation("translate_y", shift_px, signed=True),
+        Operation("rotate", degrees, signed=True),
+        Operation("brightness", colour, signed=True),
+        Operation("saturation", colour, signed=True),
+        Operation("contrast", colour, signed=True),
+        Operation("sharpness", colour, signed=True),
+        Operation("posterize", bits),
+        Operation("solarize", 1),
+        Operation("autocontrast"),
+        Operation("equalize"),
     )
 
 
@@ -120,7 +119,7 @@ def _apply(
     pieces = torch.split(x[draws.on_device(order)], counts)
     parts = torch.split(draws.on_device(strengths[order].astype(np.float32)), counts)
     changed = [
-        each.change(piece, part)
+        OPERATIONS[each.name](piece, part)
         for each, piece, part in zip(space, pieces, parts, strict=True)
         if len(piece)
     ]
