@@ -36,19 +36,27 @@ def go_on(job: Job, jobs: int = 2, *changes: str) -> None:
     train(job.photos, recipe, chosen)
 
 
-def wait_until_both_learn(job: Job) -> None:
+def wait_until(holds: Callable[[], bool]) -> None:
     begin = time.monotonic()
-    while not all((job.out / fold / "checkpoint.pt").exists() for fold in FOLDS):
+    while not holds():
         assert time.monotonic() - begin < LIMIT_S
         time.sleep(0.005)
 
 
+def both_have_begun(job: Job) -> bool:
+    """The last of them has just made its first step; the other one may be through."""
+    return all(
+        any((job.out / fold / name).exists() for name in ("checkpoint.pt", "done.json"))
+        for fold in FOLDS
+    )
+
+
 @contextmanager
-def as_both_learn(job: Job, act: Callable[[], None]) -> Iterator[None]:
+def once(holds: Callable[[], bool], act: Callable[[], None]) -> Iterator[None]:
     """Do something from another thread in the middle of the block's training."""
 
     def wait_and_act() -> None:
-        wait_until_both_learn(job)
+        wait_until(holds)
         act()
 
     thread = threading.Thread(target=wait_and_act)
@@ -57,15 +65,20 @@ def as_both_learn(job: Job, act: Callable[[], None]) -> Iterator[None]:
     thread.join()
 
 
+def kill_all() -> None:
+    for process in multiprocessing.active_children():
+        process.kill()
+
+
 def test_two_at_a_time_are_the_same_as_one_after_the_other(uninterrupted: Job, job: Job) -> None:
-    with as_both_learn(job, lambda: None):  # a checkpoint goes when its fold is done
+    with once(lambda: len(multiprocessing.active_children()) == len(FOLDS), lambda: None):
         go_on(job)
     assert_same_run(job.out, uninterrupted.out)
 
 
 def test_ctrl_c_stops_all_and_nothing_is_lost(uninterrupted: Job, job: Job) -> None:
     with (
-        as_both_learn(job, lambda: os.kill(os.getpid(), signal.SIGINT)),
+        once(lambda: both_have_begun(job), lambda: os.kill(os.getpid(), signal.SIGINT)),
         pytest.raises(Interrupted, match="nothing is lost"),
     ):
         go_on(job)
@@ -75,9 +88,9 @@ def test_ctrl_c_stops_all_and_nothing_is_lost(uninterrupted: Job, job: Job) -> N
     assert_same_run(job.out, uninterrupted.out)
 
 
-def test_one_that_is_killed_is_told_and_the_rest_can_go_on(uninterrupted: Job, job: Job) -> None:
+def test_those_that_are_killed_are_told_and_can_go_on(uninterrupted: Job, job: Job) -> None:
     with (
-        as_both_learn(job, lambda: multiprocessing.active_children()[0].kill()),
+        once(lambda: both_have_begun(job), kill_all),
         pytest.raises(TrainingError, match=r"without a word \(exit code -9\), .* fewer --jobs"),
     ):
         go_on(job)
@@ -89,7 +102,7 @@ def test_one_that_is_killed_is_told_and_the_rest_can_go_on(uninterrupted: Job, j
 def test_they_stop_when_the_command_is_killed(uninterrupted: Job, job: Job) -> None:
     said = job.out.parent / "said.txt"
     process = start_training(job.photos, job.recipe, job.out, job.cache, said, jobs=2)
-    wait_until_both_learn(job)
+    wait_until(lambda: both_have_begun(job))
     process.kill()
     end(process)
     for fold in FOLDS:  # each holds its lock to its end
