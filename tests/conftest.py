@@ -4,13 +4,15 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from chajong.files import locked
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -40,6 +42,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     folder: Path = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("CHAJONG_CACHE", str(folder))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the processes of these tests make once, for all of them to read.
+
+    Args:
+        folder: Where it is.
+    """
+
+    folder: Path
+
+    def made(self, name: str, make: Callable[[Path], object]) -> Path:
+        """The folder of that name, made by the first who asks; the others wait for it."""
+        folder, done = self.folder / name, self.folder / f"{name}.done"
+        with locked(self.folder / f"{name}.lock", wait=True):
+            if not done.exists():
+                make(folder)
+                done.touch()
+        return folder
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Shared:
+    base = tmp_path_factory.getbasetemp()
+    return Shared(base if worker_id == "master" else base.parent)
 
 
 @dataclass(frozen=True)

@@ -11,29 +11,38 @@ from chajong.recipe import Infer
 from chajong.run import Run
 from chajong.training.export import export
 from chajong.training.train import Options, train
+from tests.conftest import Shared
 from tests.training.tiny import make_recipe, write_photos
 
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As many photos as a proof needs, and one whose class is hard to tell."""
-    return write_photos(tmp_path_factory.mktemp("many") / "photos", per_class=170, side_px=40)
-
-
-@pytest.fixture(scope="session")
-def run(photos: Path) -> Run:
+def make_all(folder: Path) -> None:
+    # As many photos as a proof needs.
+    photos = write_photos(folder / "photos", per_class=170, side_px=40)
     recipe = make_recipe(train_epochs=1, train_batch_size=32, infer=Infer(views=("plain", "flip")))
-    options = Options(out=photos.parent / "run", cache_folder=photos.parent / "cache")
-    made = train(photos, recipe, options)
-    assert made is not None
-    return made
+    train(photos, recipe, Options(out=folder / "run", cache_folder=folder / "cache"))
+    export(folder / "run", folder / "exported", int8=True)
 
 
 @pytest.fixture(scope="session")
-def exported(run: Run) -> Bundle:
-    return export(run.folder, run.folder.with_name("exported"), int8=True)
+def made(shared: Shared) -> Path:
+    return shared.made("served", make_all)
+
+
+@pytest.fixture(scope="session")
+def photos(made: Path) -> Path:
+    return made / "photos"
+
+
+@pytest.fixture(scope="session")
+def run(made: Path) -> Run:
+    return Run.load(made / "run")
+
+
+@pytest.fixture(scope="session")
+def exported(made: Path) -> Bundle:
+    return Bundle.load(made / "exported")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import chdir
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.forkserver import ensure_running
 from pathlib import Path
@@ -19,13 +20,17 @@ from chajong.training.world import World, join_world
 from tests.training.tiny import CPU
 
 LIMIT_S = 120.0
+ROOT = Path(__file__).parent.parent.parent
 
 
 def forks() -> ForkServerContext:
     """A server of processes in which torch is already there, one for the whole session."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.training.processes"])
-    ensure_running()  # before the package asks for a server with less in it
+    # Before the package asks for a server with less in it. From here, as Python before 3.13 imports
+    # nothing beforehand that is not on the path of a bare `python -c`, and says nothing.
+    with chdir(ROOT):
+        ensure_running()
     return context
 
 
