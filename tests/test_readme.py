@@ -1,6 +1,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,14 @@ def calls(line: str) -> Iterator[list[str]]:
             yield [word for word in shlex.split(found[1]) if word != "..."]
 
 
+@cache
+def chajong() -> Any:
+    return get_command(app)
+
+
 def command_of(arguments: list[str]) -> tuple[Any, list[str]]:
     # The command that is meant, and the arguments that are left for it.
-    command: Any = get_command(app)
+    command = chajong()
     rest = list(arguments)
     while rest and hasattr(command, "commands") and not rest[0].startswith("-"):
         assert rest[0] in command.commands, f"there is no command {' '.join(arguments)!r}"
