@@ -13,12 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
 from PIL import Image
-from schemathesis.core.result import Ok
-from schemathesis.specs.openapi import checks
 
 from benchmarks.serve_fuzz import broken, send, sound
 from chajong.bundle import Bundle
@@ -231,15 +226,32 @@ def test_broken_photos(patient: Running, some: list[bytes]) -> None:
     assert patient.ask("/healthz").status == 200
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from([b"--b", b"\r\n", b"--", b"Content-Disposition: form-data; ", b":",
-    b'name="photo"', b'filename="a', b"\0\xff", b"=?utf-8?q?", b"x"]), max_size=12))  # fmt: skip
-def test_any_multipart_is_read_or_refused(pieces: list[bytes]) -> None:
-    with suppress(Refusal):
-        assert _files(b"".join(pieces), b"b", "photo", 2)
+# Imported where they are used: each process of the tests imports this file, which takes them long.
+
+
+def test_any_multipart_is_read_or_refused() -> None:
+    from hypothesis import given, settings
+    from hypothesis import strategies as st
+
+    known = [b"--b", b"\r\n", b"--", b"Content-Disposition: form-data; ", b":"]
+    known += [b'name="photo"', b'filename="a', b"\0\xff", b"=?utf-8?q?", b"x"]
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.lists(st.sampled_from(known), max_size=12))
+    def read(pieces: list[bytes]) -> None:
+        with suppress(Refusal):
+            assert _files(b"".join(pieces), b"b", "photo", 2)
+
+    read()
 
 
 def test_what_openapi_says_is_so(patient: Running, some: list[bytes]) -> None:
+    import schemathesis
+    from hypothesis import HealthCheck, Phase, given, settings
+    from hypothesis import strategies as st
+    from schemathesis.core.result import Ok
+    from schemathesis.specs.openapi import checks
+
     files = st.sampled_from([*some, some[0][:50], b"no photo"])
     for kind in ("image/jpeg", "image/png", "image/webp", "application/octet-stream"):
         schemathesis.openapi.media_type(kind, files)
