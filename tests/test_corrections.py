@@ -10,6 +10,7 @@ from chajong.corrections import Corrections, Decision
 from chajong.errors import DataError
 from chajong.labels import Labels
 from chajong.manifest import ISSUE_COLUMNS, PHOTO_COLUMNS, Manifest
+from chajong.photos.layout import PhotoRef
 
 WHEN = "2026-11-24T10:00:00+00:00"
 
@@ -122,13 +123,24 @@ def test_they_change_the_list_and_say_so() -> None:
     [
         ((decide("9.jpg"),), "1 photo.* not among the labelled ones: '9.jpg'"),
         ((decide("6.jpg", "exclude"),), "not among the labelled"),
-        ((decide("0.jpg", "relabel", "라"),), "not among the 3 classes"),
+        ((decide("0.jpg", "relabel", "라"),), "not among the [23] classes"),
         (tuple(decide(f"{n}.jpg", "exclude") for n in (0, 2, 4)), "no photo left.*'가'"),
     ],
 )
 def test_corrections_of_other_data_are_refused(decisions: tuple[Decision, ...], said: str) -> None:
     with pytest.raises(DataError, match=said):
         Corrections(decisions).apply(manifest())
+    with pytest.raises(DataError, match=said):
+        Corrections(decisions).carried_out(listing())
+
+
+def listing() -> tuple[PhotoRef, ...]:
+    """The photos of the manifest, before anything was read."""
+    made = manifest()
+    columns = made.table.select("id", "path", "part", "label").iter_rows()
+    return tuple(
+        PhotoRef(id_, made.path_of(path), part, label) for id_, path, part, label in columns
+    )
 
 
 def test_a_summary() -> None:

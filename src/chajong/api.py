@@ -63,6 +63,7 @@ def audit(
     weights: str = "none",
     backbone: str = "mobilenetv2_100",
     allow_noncommercial: bool = False,
+    corrections: StrPath | None = None,
 ) -> Audit:
     """Look through photos for what spoils a training: damage, duplicates, odd ones, a shift.
 
@@ -74,15 +75,18 @@ def audit(
         weights: A safetensors file or `pretrained`, to let a network look too; or `none`.
         backbone: The network: a timm name, or `torchvision/NAME`.
         allow_noncommercial: Whether weights that may not be used commercially are fine.
+        corrections: A file of decisions about photos to carry out first.
 
     Returns:
         All that was found; `manifest.table` and `manifest.issues` are tables.
 
     Raises:
-        DataError: If there are no labelled photos.
+        DataError: If there are no labelled photos, or the corrections are of others.
     """  # noqa: DOC502 raised by what it calls
+    from chajong.corrections import Corrections
     from chajong.photos.audit import full_audit
 
+    decided = None if corrections is None else Corrections.load(Path(corrections))
     look = None
     if weights != "none":
         from chajong.recipe import Model
@@ -90,7 +94,7 @@ def audit(
 
         model = Model(backbone=backbone, weights=weights)
         look = network_look(model, path_of(cache), allow_noncommercial=allow_noncommercial)
-    found = full_audit(Path(data), layout, path_of(cache), look)
+    found = full_audit(Path(data), layout, path_of(cache), look, decided)
     if out is not None:
         from chajong.reporting.audit_page import save_audit
 

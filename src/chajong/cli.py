@@ -10,7 +10,14 @@ from rich.table import Table
 
 from chajong.cli_bundle import add_class, export, predict
 from chajong.cli_oof import blend, expect, suspects
-from chajong.cli_options import CacheOption, CatalogueOption, Data, Layout, LayoutOption
+from chajong.cli_options import (
+    CacheOption,
+    CatalogueOption,
+    CorrectionsOption,
+    Data,
+    Layout,
+    LayoutOption,
+)
 from chajong.cli_pages import report, review, watch
 from chajong.cli_runs import compare, runs_app
 from chajong.cli_serve import serve
@@ -113,6 +120,7 @@ def audit(
     allow_noncommercial: Annotated[
         bool, typer.Option(help="Accept weights that may not be used commercially.")
     ] = False,
+    corrections: CorrectionsOption = None,
 ) -> None:
     """Look through photos for what spoils a training: damage, duplicates, odd ones, a shift."""
     from chajong.api import audit as look_through
@@ -125,6 +133,7 @@ def audit(
         weights=weights,
         backbone=backbone,
         allow_noncommercial=allow_noncommercial,
+        corrections=corrections,
     )
     for line in found.lines():
         print(line)
@@ -152,9 +161,7 @@ def train(
     allow_noncommercial: Annotated[
         bool, typer.Option(help="Accept weights that may not be used commercially.")
     ] = False,
-    corrections: Annotated[
-        Path | None, typer.Option(help="Decisions about photos to carry out first.")
-    ] = None,
+    corrections: CorrectionsOption = None,
     teacher: Annotated[
         Path | None, typer.Option(help="The run or blend that a recipe with 'distil' learns from.")
     ] = None,

@@ -23,6 +23,9 @@ PrecisionOption = Annotated[
     Literal["fp32", "bf16", "int8"] | None,
     typer.Option("--precision", help="In which numbers; the fastest proven."),
 ]
+CorrectionsOption = Annotated[
+    Path | None, typer.Option(help="Decisions about photos to carry out first.")
+]
 CatalogueOption = Annotated[
     Path | None,
     typer.Option(help="A CSV that says which car each class is; the known one if not given."),

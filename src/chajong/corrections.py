@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +13,9 @@ import polars as pl
 
 from chajong.errors import DataError
 from chajong.files import fingerprint, write_text
-from chajong.labels import nfc
+from chajong.labels import Labels, nfc
 from chajong.manifest import ISSUE_COLUMNS, Manifest
+from chajong.photos.layout import PhotoRef
 from chajong.tables import read_columns
 from chajong.wording import did_you_mean, listed
 
@@ -204,23 +205,48 @@ class Corrections:
 
         Raises:
             DataError: If a photo or a class is not there, or a class has no photo left.
-        """
+        """  # noqa: DOC502 raised by what it calls
         known = dict(manifest.table.select("id", "label").iter_rows())
+        self._check(known, manifest.labels)
+        made = replace(manifest, table=self._changed(manifest), issues=self._listed(manifest))
+        before, after = (set(m.trainable()["label"]) for m in (manifest, made))
+        _refuse_empty(before - after)
+        return made
+
+    def carried_out(self, photos: Sequence[PhotoRef]) -> tuple[PhotoRef, ...]:
+        """Carry the decisions out on a list of photos, before any of them is read.
+
+        Args:
+            photos: The photos.
+
+        Returns:
+            The same without those that are excluded, and others with their new label.
+
+        Raises:
+            DataError: If a photo or a class is not there, or a class has no photo left.
+        """  # noqa: DOC502 raised by what it calls
+        known = {photo.id: photo.label for photo in photos}
+        names = {label for label in known.values() if label is not None}
+        self._check(known, Labels.of(names))
+        decided = {d.id: d for d in self.decisions if d.action != "keep"}
+        made = []
+        for photo in photos:
+            decision = decided.get(photo.id)
+            if decision is None:
+                made.append(photo)
+            elif decision.action == "relabel":
+                made.append(replace(photo, label=decision.label))
+        _refuse_empty(names - {photo.label for photo in made if photo.label is not None})
+        return tuple(made)
+
+    def _check(self, known: Mapping[str, str | None], labels: Labels) -> None:
         if strange := [d.id for d in self.decisions if known.get(d.id) is None]:
             raise DataError(
                 f"Corrections are about {len(strange):,} photo(s) that are not among the labelled "
                 f"ones: {listed(strange)}{did_you_mean(strange[0], list(known))}. They belong to "
                 "other data, or a photo was moved: take these rows out of the file."
             )
-        manifest.labels.indices([d.label for d in self.decisions if d.label is not None])
-        made = replace(manifest, table=self._changed(manifest), issues=self._listed(manifest))
-        before, after = (set(m.trainable()["label"]) for m in (manifest, made))
-        if empty := sorted(before - after):
-            raise DataError(
-                f"With the corrections {len(empty)} class(es) have no photo left to learn from: "
-                f"{listed(empty)}. Exclude fewer, or take these classes out of the data."
-            )
-        return made
+        labels.indices([d.label for d in self.decisions if d.label is not None])
 
     def _changed(self, manifest: Manifest) -> pl.DataFrame:
         excluded = [d.id for d in self.decisions if d.action == "exclude"]
@@ -252,3 +278,11 @@ class Corrections:
         actions: list[str] = [decision.action for decision in self.decisions]
         parts = (("exclude", "excluded"), ("relabel", "relabelled"), ("keep", "kept"))
         return ", ".join(f"{actions.count(action)} {done}" for action, done in parts)
+
+
+def _refuse_empty(classes: set[str]) -> None:
+    if classes:
+        raise DataError(
+            f"With the corrections {len(classes)} class(es) have no photo left to learn from: "
+            f"{listed(sorted(classes))}. Exclude fewer, or take these classes out of the data."
+        )

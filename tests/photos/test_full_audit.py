@@ -8,12 +8,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import chajong
+from chajong.corrections import Corrections
 from chajong.errors import DataError
 from chajong.manifest import Manifest
 from chajong.photos.audit import Audit, full_audit
 from chajong.photos.measures import Measures
 from chajong.photos.shift import Shift
 from tests.photos.pictures import encoded, lit, put, scene
+from tests.test_corrections import decide
 
 
 def darker_test_photos(root: Path, num_test: int = 12, num_train: int = 30) -> Path:
@@ -102,3 +105,40 @@ def test_what_a_network_sees_is_among_the_issues(tmp_path: Path) -> None:
     assert both.equals(plain.manifest.issues)
     assert found.manifest.issues.equals(found.manifest.issues.sort("issue", "id"))
     assert found.manifest.fingerprint == plain.manifest.fingerprint
+
+
+def test_after_corrections_it_is_as_if_the_folder_had_been_put_right(tmp_path: Path) -> None:
+    root = darker_test_photos(tmp_path / "data")
+    for name in ("a/copy.jpg", "b/copy.jpg"):
+        put(root / "train" / name, (root / "train/a/0.jpg").read_bytes())
+    before = looked(root, look=True)
+    assert {"unreadable", "exact_duplicate", "duplicate_other_label"} <= issues_of(before)
+    path = tmp_path / "corrections.csv"
+    Corrections(
+        (
+            decide("train/a/copy.jpg", "exclude"),
+            decide("train/a/broken.jpg", "exclude"),
+            decide("train/b/1.jpg", "relabel", "a"),
+            decide("train/b/copy.jpg", "relabel", "a"),
+        )
+    ).save(path)
+    found = chajong.audit(root, cache=tmp_path / "cache", out=tmp_path / "out", corrections=path)
+    for name in ("a/copy.jpg", "a/broken.jpg"):
+        (root / "train" / name).unlink()
+    for name in ("1.jpg", "copy.jpg"):
+        (root / "train/b" / name).rename(root / "train/a" / name)
+    wanted = looked(root)
+    assert issues_of(found) == issues_of(wanted) == {"exact_duplicate"}
+    content = ("sha256", "label", "part")
+    rows = (sorted(each.manifest.table.select(content).rows()) for each in (found, wanted))
+    assert next(rows) == next(rows)
+    assert found.shift is not None
+    assert (found.shift.num_train, found.shift.num_test) == (31, 12)
+    said = "corrections carried out first: 2 excluded, 2 relabelled, 0 kept"
+    assert next(iter(found.lines())) == said
+    page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
+    assert "Corrections carried out first: 2 excluded, 2 relabelled" in page
+
+
+def issues_of(found: Audit) -> set[str]:
+    return set(found.manifest.issues["issue"])

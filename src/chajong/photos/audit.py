@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from chajong.corrections import Corrections
 from chajong.files import fingerprint
 from chajong.labels import Labels
 from chajong.manifest import ISSUE_COLUMNS, PHOTO_COLUMNS, Manifest
@@ -86,12 +87,14 @@ class Audit:
         measures: Figures of each photo.
         shift: How test photos differ from train photos; none if there are too few of either.
         looked: Whether a network has looked at the photos.
+        corrected: The corrections that were carried out first, in words; none if there are none.
     """
 
     manifest: Manifest
     measures: Measures
     shift: Shift | None
     looked: bool
+    corrected: str | None = None
 
     def lines(self) -> Iterator[str]:
         """Tell in some lines what was found, and what helps.
@@ -99,6 +102,8 @@ class Audit:
         Yields:
             Counts and issues, the shift, what to train with, and what was not looked at.
         """
+        if self.corrected is not None:
+            yield f"corrections carried out first: {self.corrected}"
         yield from summary(self.manifest)
         if self.shift is None:
             yield "no shift: there are too few test photos to compare with"
@@ -152,6 +157,7 @@ def full_audit(
     layout: Layout | None = None,
     cache_folder: Path | None = None,
     look: Look | None = None,
+    corrections: Corrections | None = None,
 ) -> Audit:
     """Do all that `audit` does, compare test with train photos, and let a network look.
 
@@ -160,34 +166,43 @@ def full_audit(
         layout: How the photos are laid out; looked for where it is not said.
         cache_folder: Where to remember what was read; where that is not said, the user's cache.
         look: The network; none to do without.
+        corrections: Decisions about photos to carry out first: what is excluded is not there.
 
     Returns:
         All that was found.
 
     Raises:
-        DataError: If there are no labelled photos in `data`.
-    """  # noqa: DOC502 raised by `find_photos`
-    manifest, measures = _audited(data, layout, cache_folder)
+        DataError: If there are no labelled photos in `data`, or the corrections are of others.
+    """  # noqa: DOC502 raised by what it calls
+    manifest, measures = _audited(data, layout, cache_folder, corrections)
+    corrected = corrections.summary() if corrections is not None else None
     if look is None:
-        return Audit(manifest, measures, find_shift(manifest, measures), looked=False)
+        shift = find_shift(manifest, measures)
+        return Audit(manifest, measures, shift, looked=False, corrected=corrected)
     features = look(manifest)
     listed = find_outliers(manifest, features)
     added = pl.DataFrame(listed, schema=ISSUE_COLUMNS, orient="row")
     issues = pl.concat([manifest.issues, added]).sort("issue", "id")
     shift = find_shift(manifest, measures, features)
-    return Audit(replace(manifest, issues=issues), measures, shift, looked=True)
+    return Audit(
+        replace(manifest, issues=issues), measures, shift, looked=True, corrected=corrected
+    )
 
 
 def _audited(
-    data: Path, layout: Layout | None, cache_folder: Path | None
+    data: Path,
+    layout: Layout | None,
+    cache_folder: Path | None,
+    corrections: Corrections | None = None,
 ) -> tuple[Manifest, Measures]:
     data = data.absolute()
     found = find_photos(data, layout)
+    photos = found.photos if corrections is None else corrections.carried_out(found.photos)
     scans = (cache_folder or default_cache_folder()) / "scans"
     memory = scans / f"{fingerprint(str(data), SCAN_VERSION)}.parquet"
-    scanned = scan([photo.path for photo in found.photos], memory)
-    table = _photo_table(found.photos, found.root, scanned)
-    labels = Labels.of(photo.label for photo in found.photos if photo.label is not None)
+    scanned = scan([photo.path for photo in photos], memory)
+    table = _photo_table(photos, found.root, scanned)
+    labels = Labels.of(photo.label for photo in photos if photo.label is not None)
     alike = find_alike(table, found.root, scanned.thumbs)
     table = table.with_columns(group=pl.Series(group_numbers(table, alike), dtype=pl.Int64))
     listed = [

@@ -89,6 +89,7 @@ def audit_page(
     measures: Measures | None = None,
     *,
     looked: bool = False,
+    corrected: str | None = None,
 ) -> Path:
     """Write what an audit found as one HTML file.
 
@@ -98,6 +99,7 @@ def audit_page(
         shift: How test photos differ; none if there are too few.
         measures: Figures of each photo, to draw how they are distributed.
         looked: Whether a network has looked at the photos.
+        corrected: The corrections that were carried out first, in words.
 
     Returns:
         The same path.
@@ -120,6 +122,7 @@ def audit_page(
         sections=sections,
         calm=[advice.heading for advice in ADVICE if _is_calm(advice, sections, looked)],
         looked=looked,
+        corrected=corrected,
         classes=_class_rows(manifest, set(album.labels_of(small))),
         pairs=pairs,
         num_more_pairs=num_pairs - len(pairs),
@@ -153,7 +156,8 @@ def save_audit(found: Audit, folder: Path) -> Iterator[str]:
         yield "no page: that needs pip install 'chajong[train]'"
         return
     facts = found.manifest, folder / "audit.html", found.shift, found.measures
-    yield f"page, to be opened in a browser: {audit_page(*facts, looked=found.looked)}"
+    page = audit_page(*facts, looked=found.looked, corrected=found.corrected)
+    yield f"page, to be opened in a browser: {page}"
 
 
 class _Album:
