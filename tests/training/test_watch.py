@@ -30,6 +30,7 @@ from chajong.reporting.watch import sparkline, summary
 from chajong.run import Run
 from chajong.training import telling as module
 from tests.training.conftest import Job
+from tests.training.processes import end, start_training
 from tests.training.tiny import make_fit, make_recipe
 
 if TYPE_CHECKING:
@@ -95,17 +96,19 @@ def test_a_sparkline_goes_from_low_to_high() -> None:
 @contextmanager
 def training(job: Job) -> Iterator[None]:
     """A training of many epochs, from its first sign of life until it is killed."""
-    process = job.start("--set", "train.epochs=5000", "--set", "train.patience=5000")
+    recipe, said = job.out.with_name("long.yaml"), job.out.with_name("said.txt")
+    text = job.recipe.read_text(encoding="utf-8").replace("epochs: 4", "epochs: 5000")
+    recipe.write_text(text.replace("patience: 3", "patience: 5000"), encoding="utf-8")
+    process = start_training(job.photos, recipe, job.out, job.cache, said)
     try:
-        end = time.monotonic() + 60
+        limit = time.monotonic() + 60
         while not list(job.out.glob(f"*/{FILE}")):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < end
+            assert process.is_alive(), said.read_text(encoding="utf-8")
+            assert time.monotonic() < limit
             time.sleep(0.1)
         yield
     finally:
-        process.kill()
-        process.communicate()
+        end(process)
 
 
 @contextmanager
