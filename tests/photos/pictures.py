@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance
@@ -22,10 +23,12 @@ def scene(seed: int, size_px: tuple[int, int] = (240, 160)) -> Image.Image:
     return image
 
 
-def encoded(image: Image.Image, format_: str = "JPEG", quality: int = 90) -> bytes:
+def encoded(image: Image.Image, format_: str = "JPEG", **options: Any) -> bytes:
     """The bytes of a picture file."""
+    if format_ in ("JPEG", "WEBP"):
+        options.setdefault("quality", 90)
     buffer = io.BytesIO()
-    image.save(buffer, format_, quality=quality)
+    image.save(buffer, format_, **options)
     return buffer.getvalue()
 
 

@@ -1,9 +1,9 @@
+"""What the opener of photos reads, upright and in RGB."""
+
 import pickle
 import struct
 import threading
 import warnings
-import zlib
-from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
@@ -12,92 +12,16 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from chajong.photos.decode import MAX_MEGAPIXELS, Unreadable, decode
+from chajong.photos.decode import Unreadable, decode
+from tests.photos.handmade import picture, plain_jpeg, png, reason, segment
+from tests.photos.pictures import encoded
 
 Pixels = NDArray[np.uint8]
-
-
-def picture(width: int = 48, height: int = 36, seed: int = 0) -> Image.Image:
-    """A smooth picture, different everywhere and in every direction."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def reason(data: bytes) -> str:
-    with pytest.raises(Unreadable) as caught:
-        decode(data)
-    return caught.value.reason
 
 
 def distance(got: Pixels, wanted: Image.Image) -> float:
     """The mean difference in grey levels."""
     return float(np.abs(got.astype(float) - np.asarray(wanted.convert("RGB"))).mean())
-
-
-# --- handmade files, for what Pillow cannot write -------------------------------------------------
-
-
-def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
-    def chunk(name: bytes, content: bytes) -> bytes:
-        crc = zlib.crc32(name + content)
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", crc)
-
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + parts
-
-
-def segment(marker: int, content: bytes) -> bytes:
-    return bytes((0xFF, marker)) + struct.pack(">H", len(content) + 2) + content
-
-
-def bits(text: str) -> bytes:
-    text += "1" * (-len(text) % 8)
-    return int(text, 2).to_bytes(len(text) // 8).replace(b"\xff", b"\xff\x00")
-
-
-def plain_jpeg(
-    width: int, height: int, sampling: Sequence[tuple[int, int]], adobe: int | None = None
-) -> bytes:
-    """A JPEG whose every component is 128 everywhere, so that a block is the two bits 00."""
-    num = len(sampling)
-    parts = [b"\xff\xd8"]
-    if adobe is not None:
-        parts.append(segment(0xEE, b"Adobe\0d\0\0\0\0" + bytes([adobe])))
-    parts.append(segment(0xDB, b"\0" + b"\1" * 64))
-    components = b"".join(bytes((i, h << 4 | v, 0)) for i, (h, v) in enumerate(sampling))
-    parts.append(segment(0xC0, struct.pack(">BHHB", 8, height, width, num) + components))
-    parts += [segment(0xC4, bytes([table, 1] + [0] * 16)) for table in (0x00, 0x10)]
-    selectors = b"".join(bytes((i, 0)) for i in range(num))
-    parts.append(segment(0xDA, bytes([num]) + selectors + b"\0\x3f\0"))
-    wide, high = (8 * max(pair[axis] for pair in sampling) for axis in (0, 1))
-    blocks = -(-width // wide) * -(-height // high) * sum(h * v for h, v in sampling)
-    return b"".join(parts) + bits("00" * blocks) + b"\xff\xd9"
-
-
-def many_scans_jpeg(side: int, num_scans: int) -> bytes:
-    """A grey progressive JPEG with as many almost empty scans as wanted."""
-    parts = [b"\xff\xd8", segment(0xDB, b"\0" + b"\1" * 64)]
-    parts.append(segment(0xC2, struct.pack(">BHHB", 8, side, side, 1) + b"\1\x11\0"))
-    parts.append(segment(0xC4, bytes([0, 1] + [0] * 16)))
-    parts.append(segment(0xC4, bytes([0x10, 1] + [0] * 15 + [0xE0])))  # a long run of empty blocks
-    blocks = (-(-side // 8)) ** 2
-    empty = bits(("0" + "1" * 14) * -(-blocks // 32767))
-    parts += [segment(0xDA, b"\1\1\0\0\0\0"), bits("0" * blocks)]
-    bands = [(band, low) for low in range(13, -1, -1) for band in range(1, 64)][:num_scans]
-    for band, low in bands:
-        high = 0 if low == 13 else low + 1
-        parts += [segment(0xDA, b"\1\1\0" + bytes((band, band, high << 4 | low))), empty]
-    return b"".join(parts) + b"\xff\xd9"
-
-
-# --- what is read ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -304,146 +228,6 @@ def test_reads_a_padded_jpeg_but_none_out_of_step() -> None:
     assert (padded.pixels == decode(data).pixels).all()
     assert "extraneous bytes" in reason(data[:-2] + bytes(range(1, 41)) + data[-2:])
     assert (decode(data + b"\0a video follows").pixels == decode(data).pixels).all()
-
-
-# --- what is refused ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        ("JPEG", {}),
-        ("JPEG", {"progressive": True}),
-        ("PNG", {}),
-        ("WEBP", {}),
-        ("WEBP", {"lossless": True}),
-        ("BMP", {}),
-        ("GIF", {}),
-    ],
-)
-def test_refuses_a_file_cut_anywhere(kind: str, options: dict[str, Any]) -> None:
-    data = encoded(picture(47), kind, **options)
-    assert decode(data).pixels.shape == (36, 47, 3)
-    cuts = [*range(1, 60), *range(60, len(data), 23), *range(len(data) - 30, len(data))]
-    for cut in cuts:
-        said = reason(data[:cut])
-        assert cut < 60 or said.startswith("truncated"), (cut, said)
-        with pytest.raises(Unreadable):
-            decode(data[:cut], at_least_px=4)
-
-
-def test_refuses_a_jpeg_with_a_hole() -> None:
-    data = encoded(picture(320, 240), "JPEG", quality=95)
-    assert reason(data[: len(data) // 2] + b"\xff\xd9") == "truncated JPEG"
-    assert "JPEG" in reason(data[: len(data) // 2] + data[len(data) // 2 + 900 :])
-    assert "JPEG" in reason(data[: len(data) // 2] + bytes(len(data) // 2))
-    assert "JPEG" in reason(data[: len(data) // 2] + bytes(len(data) // 2) + b"\xff\xd9")
-
-
-def test_refuses_a_damaged_png() -> None:
-    data = encoded(picture(), "PNG")
-    middle = len(data) // 2
-    damaged = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
-    assert reason(damaged) == "corrupt PNG: a checksum is wrong"
-
-
-@pytest.mark.parametrize(
-    ("data", "wanted"),
-    [
-        (b"", "empty file"),
-        (b"\xff\xd8", "truncated JPEG"),
-        (b"\0" * 5000, "nothing but zero bytes"),
-        (b"This is no photo but a text, whatever its name says.\n", "a text file"),
-        ("사진이 아니라 글입니다. ".encode() * 40, "a text file"),
-        (b"BMW 320d, 2015, black, 98,000 km", "a text file"),
-        (b"\n<!DOCTYPE html><html><body>404 Not found</body></html>", "a web page"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 99, "HEIC"),
-        (b"PK\3\4\x14\0\0\0\x08\0" + bytes(range(99)), "not a picture in a known format"),
-        (b"\xff\xd8\xff\xe0" + b"no JPEG at all" * 9, "JPEG"),
-    ],
-)
-def test_says_what_a_file_is_that_is_no_photo(data: bytes, wanted: str) -> None:
-    assert wanted in reason(data)
-
-
-def test_refuses_too_many_pixels_by_the_header() -> None:
-    too_many = f"20000 x 20000 = 400 megapixels, at most {MAX_MEGAPIXELS} are opened"
-    bomb = png(20_000, 20_000, 1, 0, bytes(20_000 * 2501))
-    assert len(bomb) < 100_000
-    assert too_many in reason(bomb)
-    dib = struct.pack("<IiiHHIIiiII", 40, 20_000, 20_000, 1, 24, 0, 0, 0, 0, 0, 0)
-    corner = struct.pack("<I", 19_999)[:3] * 2
-    jpeg = bytearray(plain_jpeg(16, 16, [(1, 1)] * 3))
-    frame = jpeg.index(b"\xff\xc0") + 5
-    jpeg[frame : frame + 4] = struct.pack(">HH", 20_000, 20_000)
-    size = struct.pack("<HH", 20_000, 20_000)
-    gif = b"GIF89a" + size + b"\0\0\0,\0\0\0\0" + size + b"\0\2\0;"
-    for data in (
-        png(20_000, 20_000, 8, 2, b""),
-        bytes(jpeg),
-        bytes(jpeg).replace(b"\xff\xc0", b"\xff\xc9"),
-        b"BM\0\0\0\0\0\0\0\0\x36\0\0\0" + dib,
-        gif,
-    ):
-        assert too_many in reason(data)
-    webp = b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8X\x0a\0\0\0\0\0\0\0" + corner
-    assert too_many in reason(webp)
-    vp8l = b"RIFF" + struct.pack("<I", 22) + b"WEBPVP8L\x0a\0\0\0\x2f" + b"\xff" * 4 + bytes(5)
-    assert "16384 x 16384" in reason(vp8l)
-
-
-def test_needs_no_warning_from_pillow_for_large_photos() -> None:
-    dib = struct.pack("<IiiHHIIiiII", 40, 10_000, 10_000, 1, 24, 0, 0, 0, 0, 0, 0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert reason(b"BM\0\0\0\0\0\0\0\0\x36\0\0\0" + dib) == "truncated BMP"
-
-
-def test_refuses_a_progressive_jpeg_made_to_take_long() -> None:
-    assert decode(many_scans_jpeg(64, 800)).pixels.shape == (64, 64, 3)
-    assert "scans" in reason(many_scans_jpeg(4000, 800))
-
-
-def test_an_odd_tiff_does_not_warn() -> None:
-    data = bytearray(encoded(picture(), "TIFF", software="chajong"))
-    tag = data.index(struct.pack("<HH", 305, 2))
-    data[tag + 4 : tag + 8] = struct.pack("<I", 1_000_000)  # longer than the file
-    with pytest.warns(UserWarning, match="Skipping tag|Truncated"):
-        Image.open(BytesIO(data)).load()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert decode(bytes(data)).pixels.shape == (36, 48, 3)
-
-
-def test_an_odd_animated_png_does_not_warn() -> None:
-    data = encoded(picture(), "PNG")
-    control = b"acTL" + bytes(8)  # an animation of no pictures
-    chunk = struct.pack(">I", 8) + control + struct.pack(">I", zlib.crc32(control))
-    data = data[:33] + chunk + data[33:]
-    with pytest.warns(UserWarning, match="Invalid APNG"):
-        Image.open(BytesIO(data)).load()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert decode(data).notes == ("animated",)
-
-
-def test_damage_of_any_kind_is_refused_or_read_but_never_crashes() -> None:
-    image = picture()
-    originals = [encoded(image, kind) for kind in ("JPEG", "PNG", "WEBP", "BMP", "GIF")]
-    originals.append(encoded(image, "JPEG", progressive=True))
-    originals.append(encoded(image.convert("CMYK"), "JPEG"))
-    originals.append(encoded(image, "TIFF"))
-    rng = np.random.default_rng(0)
-    for number in range(1200):
-        data = bytearray(originals[number % len(originals)])
-        span = len(data) if number % 3 else min(len(data), 120)
-        for place in rng.integers(0, span, rng.integers(1, 6)):
-            data[place] = rng.choice((0, 127, 128, 255, int(rng.integers(256))))
-        try:
-            photo = decode(bytes(data))
-        except Unreadable:
-            continue
-        assert photo.pixels.shape[2] == 3
 
 
 def test_many_threads_decode_the_same() -> None:

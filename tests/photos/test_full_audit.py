@@ -111,7 +111,7 @@ def test_after_corrections_it_is_as_if_the_folder_had_been_put_right(tmp_path: P
     root = darker_test_photos(tmp_path / "data")
     for name in ("a/copy.jpg", "b/copy.jpg"):
         put(root / "train" / name, (root / "train/a/0.jpg").read_bytes())
-    before = looked(root, look=True)
+    before = looked(root)
     assert {"unreadable", "exact_duplicate", "duplicate_other_label"} <= issues_of(before)
     path = tmp_path / "corrections.csv"
     Corrections(
