@@ -10,14 +10,9 @@ from torch.nn import functional
 
 from chajong.errors import RecipeError, WeightsError
 from chajong.recipe import AdamW, Model
+from chajong.training.last_layer import head_parameters
 from chajong.training.optim import choose_what_learns, make_optimiser, set_training_mode
-from chajong.training.weights import (
-    build_network,
-    empty_network,
-    head_parameters,
-    load_weights,
-    save_weights,
-)
+from chajong.training.weights import build_network, empty_network, load_weights, save_weights
 
 NUM_CLASSES = 5
 STAGED = (

@@ -9,7 +9,7 @@ from PIL import Image
 
 from chajong.recipe import Model
 from chajong.training.embed import Embedder, embed, open_embedder
-from chajong.training.weights import head_module
+from chajong.training.last_layer import head_module
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,9 @@ from chajong.recipe import CosineHead, Gem, Model
 from chajong.training.graph import write_graph
 from chajong.training.heads import CosineLinear, GemPool
 from chajong.training.infer import Eye
+from chajong.training.last_layer import head_inputs, head_parameters
 from chajong.training.optim import choose_what_learns, make_optimiser
-from chajong.training.weights import (
-    build_network,
-    empty_network,
-    head_inputs,
-    head_parameters,
-    load_weights,
-    save_weights,
-)
+from chajong.training.weights import build_network, empty_network, load_weights, save_weights
 from tests.training.tiny import CPU, MEAN, STD, final, make_fit, make_pixels, make_recipe
 
 BOTH = Model(backbone="test_resnet", weights="none", gem=Gem(), cosine=CosineHead())

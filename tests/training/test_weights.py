@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from chajong.errors import WeightsError
 from chajong.recipe import Model
+from chajong.training.last_layer import head_parameters
 from chajong.training.weights import (
     build_network,
     empty_network,
-    head_parameters,
     hub_is_reachable,
     load_weights,
     save_weights,

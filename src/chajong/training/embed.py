@@ -21,8 +21,9 @@ from chajong.progress import Progress
 from chajong.recipe import Model
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.infer import Eye
+from chajong.training.last_layer import head_inputs
 from chajong.training.precision import choose_precision
-from chajong.training.weights import build_network, head_inputs
+from chajong.training.weights import build_network
 from chajong.training.world import pick_device
 
 SIZE_PX = 160

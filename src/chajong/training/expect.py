@@ -26,9 +26,9 @@ from chajong.recipe import Recipe
 from chajong.run import Run
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.infer import Eye
+from chajong.training.last_layer import head_inputs
 from chajong.training.model import evaluation_preprocess
 from chajong.training.predict import open_eye
-from chajong.training.weights import head_inputs
 from chajong.training.world import pick_device
 
 _BATCH = 64

@@ -23,9 +23,9 @@ from chajong.predictions import Predictions
 from chajong.progress import Progress, say
 from chajong.run import Run
 from chajong.training.infer import Eye
+from chajong.training.last_layer import head_inputs
 from chajong.training.model import evaluation_preprocess
 from chajong.training.samples import folds_of
-from chajong.training.weights import head_inputs
 
 MOST_PER_CLASS, _MOST = 50, 10_000
 _THUMBNAIL_PX = 160

@@ -10,7 +10,7 @@ from torch import nn
 
 from chajong.errors import RecipeError
 from chajong.recipe import AdamW, Constant, Cosine, OneCycle
-from chajong.training.weights import head_parameters
+from chajong.training.last_layer import head_parameters
 
 
 def make_optimiser(network: nn.Module, optim: AdamW) -> torch.optim.Optimizer:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chajong.training.infer import Eye
-from chajong.training.weights import head_inputs, head_module
+from chajong.training.last_layer import head_inputs, head_module
 
 _HEAT_GAP = 1e-3  # of a logit
 
