@@ -98,7 +98,7 @@ def test_on_a_phone_in_korean(run: Run, tmp_path: Path, browser: "Browser") -> N
         page.get_by_text(f"{NUM}장 중 0장 결정").wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert page.evaluate("document.documentElement.lang") == "ko"
-        page.wait_for_function("document.getElementById('photo').naturalWidth === 96")
+        page.wait_for_function("() => document.getElementById('photo').naturalWidth === 96")
         for button in page.get_by_role("button").all():
             assert button.evaluate("b => (b.ariaLabel || b.textContent).trim()")
 

@@ -134,7 +134,9 @@ def test_choosing_photos(service: Running, browser: "Browser", good: list[Path])
         page.get_by_text("Copied").wait_for()
         assert copied(page) == {"name": NAMES[0], "answer": found[0], "problem": None}
         page.get_by_role("button", name="Copy all as JSON").click()
-        page.wait_for_function("navigator.clipboard.readText().then((t) => t.startsWith('['))")
+        page.wait_for_function(
+            "() => navigator.clipboard.readText().then((text) => text.startsWith('['))"
+        )
         assert [one["answer"] for one in copied(page)] == found
 
         page.get_by_role("button", name="Remove all").click()
