@@ -1,7 +1,9 @@
 """What every test gets: a cache of its own, so that no test writes to the user's; a browser."""
 
+import os
 import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -120,3 +122,18 @@ def browser() -> "Iterator[Browser]":
         made = driver.chromium.launch(executable_path=chromium, args=flags)
         yield made
         made.close()
+
+
+@pytest.fixture
+def nobody() -> Iterator[Path]:
+    """A folder with a folder `closed` in it that may not be entered, not by root either."""
+    with tempfile.TemporaryDirectory() as made:
+        folder, user = Path(made), os.geteuid()
+        folder.chmod(0o755)
+        (folder / "closed").mkdir(mode=0)
+        if user == 0:
+            os.seteuid(65534)  # nobody's
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)

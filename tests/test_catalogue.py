@@ -270,7 +270,7 @@ def test_the_columns_are_those_of_a_car() -> None:
 def test_classes_are_shown(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = ["RAV4_2016_2018", "가온_2014_2017", "라브4_4세대_2013_2018"]
+    names = ["RAV4_2016_2018", "가온_2014_2017", "나온[bold]_2019", "라브4_4세대_2013_2018"]
     source = tmp_path / "names.txt"
     source.write_text("\n".join(names), encoding="utf-8")
     if kind != "names":
@@ -287,12 +287,13 @@ def test_classes_are_shown(
     told = capsys.readouterr().out
     rows = [line.split() for line in told.splitlines()]
     if kind == "run":
-        assert "2 classes" in told
+        assert "3 classes" in told
         assert "RAV4_2016_2018" not in told
         return
     assert ["RAV4_2016_2018", "Toyota", "RAV4", "4세대", "2016-2018"] in rows
     assert ["가온_2014_2017", "가온", "2014-2017"] in rows
+    assert "나온[bold]_2019" in [row[0] for row in rows if row]
     assert (
-        "3 classes; not known: maker_ko 1, maker_en 1, generation 1, body 1, powertrain 3" in told
+        "4 classes; not known: maker_ko 2, maker_en 2, generation 2, body 2, powertrain 4" in told
     )
     assert "alike (0.50): RAV4_2016_2018 and 라브4_4세대_2013_2018: sounds the same" in told

@@ -194,6 +194,21 @@ def test_two_files_whose_names_are_equal_in_nfc(cli: Cli, tmp_path: Path) -> Non
     refused(cli("train", data, *TINY), "NFC")
 
 
+def test_a_name_that_no_file_can_have(cli: Cli, tmp_path: Path) -> None:
+    data = make_dacon(tmp_path / "data", ["a", "b"])
+    (data / "metadata.csv").write_text(f"file_name,label\n{'x' * 300}.jpg,a\n")
+    refused(cli("train", data, "--layout", "metadata", *TINY), "None of the 1 files")
+    refused(cli("train", tmp_path / ("x" * 300), *TINY), "File name too long", "right name")
+
+
+def test_folders_that_may_not_be_entered(cli: Cli, nobody: Path) -> None:
+    closed = nobody / "closed"
+    refused(cli("train", closed / "photos", *TINY), "closed/photos: Permission denied")
+    code, out, _ = cli("runs", nobody)
+    assert code == 0
+    assert "closed" not in out
+
+
 def test_tables_of_photos(cli: Cli, tmp_path: Path) -> None:
     data = make_dacon(tmp_path / "data", ["a", "b"])
     rows = [f"train/{p.parent.name}/{p.name},{p.parent.name}" for p in data.glob("train/*/*.jpg")]

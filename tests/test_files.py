@@ -68,6 +68,18 @@ def test_a_file_is_made_with_its_folders(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o644 & ~_umask()
 
 
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    link = tmp_path / "link.txt"
+    link.symlink_to("shared/file.txt")
+    for text in ("new", "changed"):
+        write_text(link, text)
+        assert (tmp_path / "shared/file.txt").read_text() == text
+        assert link.is_symlink()
+    assert names(tmp_path) == {"shared", "link.txt"}
+    assert names(tmp_path / "shared") == {"file.txt"}
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -58,6 +58,15 @@ def main() -> None:
         # The reader of a pipe, such as `head`, has enough.
         sys.stderr.close()
         raise SystemExit(0) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(
+            f"chajong: {error.filename}: {error.strerror}. Is this the right name, and may this "
+            "account read it and enter the folders above it?",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
 
 
 @app.command()
@@ -252,7 +261,8 @@ def classes(
         table.add_column(heading, overflow="fold")
     for car in shown.cars:
         table.add_row(car.name, car.maker, car.model, car.generation, car.powertrain, car.years)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width, markup=False).print(table)  # a class may be named `Golf [facelift]`
     empty = ", ".join(f"{name} {count:,}" for name, count in shown.missing().items() if count)
     print(f"{len(names):,} classes; not known: {empty or 'nothing'}")
     for pair in look_alike_names(names):

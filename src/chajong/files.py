@@ -94,6 +94,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         ResourceError: If the disk is full or the place may not be written.
     """  # noqa: DOC502 raised by `writing`
+    path = Path(os.path.realpath(path))  # a link stays one, and what it leads to is replaced
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with writing(path), _holding(temporary, wait=True):

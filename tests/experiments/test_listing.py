@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from chajong.blending.blend import Blend
 from chajong.experiments import listing
 from chajong.experiments.listing import Row, list_runs, row_of
 from chajong.experiments.notes import Note, add_note
@@ -253,3 +254,8 @@ def test_listing_what_is_remembered_imports_nothing_slow(tmp_path: Path) -> None
 
 def test_a_row_is_whole() -> None:
     assert {"run", "log_loss", "board", "board_private", "changes"} <= Row.__annotations__.keys()
+
+
+def test_a_folder_that_may_not_be_entered_is_passed_over(nobody: Path) -> None:
+    assert list_runs(nobody) == []
+    assert not Blend.is_in(nobody / "closed")

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,14 @@ def test_photos_that_vanish_are_no_harm(tmp_path: Path) -> None:
     put(root / "기아_K5/grey.jpg", scene(30).convert("L").convert("RGB"))
     manifest = look(root)
     (root / "기아_K5/grey.jpg").unlink()
+    assert contact_sheet(manifest, tmp_path / "s.jpg").is_file()
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    root = small_data(tmp_path / "data")
+    os.mkfifo(root / "기아_K5/pipe.jpg")
+    manifest = look(root)
+    assert "pipe.jpg" in str(manifest.issues.filter(issue="unreadable")["id"].to_list())
     assert contact_sheet(manifest, tmp_path / "s.jpg").is_file()
 
 

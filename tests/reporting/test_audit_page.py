@@ -136,6 +136,18 @@ def test_duplicates_say_what_is_wrong_among_them(page: Page) -> None:
     assert "labels differ" not in page.words("duplicate_train_test")
 
 
+def test_equal_classes_do_not_differ(tmp_path: Path) -> None:
+    one, other = "718_박스터_2017_2024", "박스터_718_2017_2024"
+    for name in (one, other):
+        for number in range(4):
+            put(tmp_path / f"data/{name}/{number}.jpg", scene(10 * (name == one) + number))
+    put(tmp_path / f"data/{other}/copy.jpg", scene(10))
+    found = full_audit(tmp_path / "data", cache_folder=tmp_path / "cache")
+    words = Page(audit_page(found.manifest, tmp_path / "audit.html")).words("exact_duplicate")
+    assert "copy.jpg" in words
+    assert "labels differ" not in words
+
+
 def test_nothing_is_fetched_from_outside(page: Page) -> None:
     assert page.sources
     assert {re.split("[:#]", source)[0] for source in page.sources} == {"data", ""}

@@ -19,6 +19,8 @@ from threadpoolctl import threadpool_limits
 
 from chajong.bundle import Bundle
 from chajong.errors import BundleError, DataError
+from chajong.photos.decode import Unreadable
+from chajong.photos.reading import read_file
 from chajong.photos.sources import Asked, Source, open_source
 from chajong.predictions import Predictions
 from chajong.progress import Interrupted
@@ -321,6 +323,30 @@ def test_zips_of_other_machines(tmp_path: Path, few: Path) -> None:
         open_source(str(tmp_path / "d.zip"))
 
 
+def test_a_zip_whose_names_were_read_from_an_extra_field(
+    tmp_path: Path, few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As newer versions of Python do: the flag of UTF-8 stays off.
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(next((few / "좋은").iterdir()), "one.jpg")
+    known = zipfile.ZipFile.infolist
+
+    def renamed(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+        for info in known(archive):
+            info.filename = "차.jpg"
+        return known(archive)
+
+    monkeypatch.setattr(zipfile.ZipFile, "infolist", renamed)
+    assert [one.id for one in open_source(str(tmp_path / "a.zip")).photos()] == ["차.jpg"]
+
+
+def test_a_pattern_that_is_none_and_a_name_that_no_file_has(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is no pattern: .*write \*\*/ by itself"):
+        open_source(f"{tmp_path}/**.jpg")
+    with pytest.raises(Unreadable, match="no file can have such a name"):
+        read_file(Path("a\0b.jpg"))
+
+
 def test_a_damaged_member_of_a_zip_is_one_bad_row(
     engine: Engine, few: Path, tmp_path: Path
 ) -> None:
@@ -335,3 +361,27 @@ def test_a_damaged_member_of_a_zip_is_one_bad_row(
     found = asked(engine, tmp_path / "a.zip", tmp_path / "out.parquet")
     assert found.statuses[0] == "ok"
     assert found.statuses[1].startswith("unreadable: could not be unpacked: Bad CRC-32")
+
+
+@pytest.mark.parametrize("packed", [zipfile.ZIP_STORED, zipfile.ZIP_LZMA])
+def test_a_member_of_a_zip_that_ends_early_or_was_packed_wrongly_is_one_bad_row(
+    packed: int, few: Path, tmp_path: Path
+) -> None:
+    one, other = sorted((few / "좋은").iterdir())[:2]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", packed) as archive:
+        archive.write(one, "1.jpg")
+        archive.write(other, "2.jpg")
+        second = archive.getinfo("2.jpg")
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    if packed == zipfile.ZIP_LZMA:
+        start = second.header_offset + 30 + len("2.jpg") + 9  # behind both headers
+        data[start : start + 40] = bytes(255 - byte for byte in data[start : start + 40])
+    else:
+        place = data.rindex(b"PK\x01\x02")  # what the list says of the last one: how long it is
+        for at in (20, 24):
+            data[place + at : place + at + 4] = (10**6).to_bytes(4, "little")
+    (tmp_path / "a.zip").write_bytes(data)
+    first, last = open_source(str(tmp_path / "a.zip")).photos()
+    assert first.read() == one.read_bytes()
+    with pytest.raises(Unreadable, match="could not be unpacked"):
+        last.read()

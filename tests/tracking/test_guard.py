@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -59,6 +60,31 @@ def test_one_that_hangs_holds_up_the_end_for_a_bounded_time(
         f"{run.folder} --to mlflow"
     )
     assert not is_there(trackers.guards[0].process.pid)
+
+
+def test_one_that_hangs_takes_no_time_from_the_others(
+    run: Run,
+    silent_server: SilentServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", silent_server.uri)
+    with tracked(("mlflow", "tensorboard"), run, LONG_S) as trackers:
+        slow, quick = (guard.process for guard in trackers.guards)
+        trackers.epochs("fold-0", history(0))
+        silent_server.wait()
+        os.kill(slow.pid, signal.SIGSTOP)
+
+        def kill_once_the_other_is_done() -> None:
+            quick.wait(LONG_S)
+            slow.kill()
+
+        watching = threading.Thread(target=kill_once_the_other_is_done)
+        watching.start()
+    watching.join()
+    assert quick.returncode == 0
+    (said,) = warnings(capsys)
+    assert "mlflow is not told any more: its process ended by signal 9" in said
 
 
 def test_one_that_is_slow_never_makes_training_wait(

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from chajong.labels import Labels
+from chajong.metrics import log_loss
 from chajong.predictions import Predictions
 from chajong.progress import duration
-from chajong.reporting.report_page import Subject, report_page
+from chajong.reporting.report_page import Subject, _views, report_page
 from chajong.run import Run
 from chajong.suspects import find_suspects
 from tests.test_run import edit
@@ -216,6 +218,19 @@ def test_every_view_has_its_loss(table: Predictions, sections: dict[str, str]) -
         ["run", view, "0.500", f"{loss:.4f}"]
         for view, loss in zip(table.views, losses, strict=True)
     ]
+
+
+def test_a_view_by_itself_is_scored_as_the_whole(run: Run, table: Predictions) -> None:
+    # Equal classes count as one: two of the names are made one here.
+    names = run.labels.names
+    labels = Labels(names, ((names[0], names[1]),))
+    subject = replace(Subject.open(run.folder), runs=(replace(run, labels=labels),))
+    _, truth, _ = answers(table)
+    for place, (_, view, _, loss) in enumerate(_views(subject)):
+        probs = np.exp(table.log_probs[:, place].astype(np.float64))
+        assert view == table.views[place]
+        assert loss == pytest.approx(log_loss(probs, truth, labels.canonical), abs=1e-6)
+        assert loss != pytest.approx(log_loss(probs, truth), abs=1e-6)
 
 
 def test_each_model_says_what_it_cost(run: Run, sections: dict[str, str]) -> None:

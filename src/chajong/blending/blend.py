@@ -15,6 +15,7 @@ import numpy as np
 from chajong.errors import RunError
 from chajong.files import fingerprint, read_json, write_json
 from chajong.labels import Labels
+from chajong.photos.walk import is_there
 from chajong.pooling import Fitted, Floats, Pooling, Vector, merged, spread
 
 _FORMAT = 1
@@ -250,4 +251,4 @@ class Blend:
         Returns:
             Whether there is one.
         """
-        return (folder / _FILE).is_file()
+        return is_there(folder / _FILE)

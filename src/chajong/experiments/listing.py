@@ -111,7 +111,7 @@ def list_runs(folder: Path) -> list[Row]:
         found = known.get(name)
         if found is not None and found[0] == _look(f"{folder}/{name}", found[0].files):
             seen[name], rows[name] = found
-        elif (folder / name / _RECORD).exists():
+        elif _look(f"{folder}/{name}", _RECORD).stamps != "-":
             stale.append(name)
     try:
         for name, row, files in _read_anew(folder, stale):

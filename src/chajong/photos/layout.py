@@ -24,6 +24,7 @@ from chajong.photos.walk import (
     check_utf8,
     folders,
     is_photo,
+    is_there,
     photos_in,
 )
 from chajong.wording import listed
@@ -237,7 +238,7 @@ def _labelled(path: Path, root: Path) -> tuple[PhotoRef, ...]:
         PhotoRef(nfc(there), names.on_disk(there), "train", nfc(label), fold, nfc(group) or None)
         for there, label, fold, group in zip(relative, labels, folds, groups, strict=True)
     ]
-    if photos and not any(photo.path.exists() for photo in photos):
+    if photos and not any(is_there(photo.path) for photo in photos):
         raise DataError(
             f"None of the {len(photos):,} files that {path} lists is there; the first would be"
             f" {photos[0].path}. Paths count from {root}: put the table beside the photos."

@@ -33,5 +33,7 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise Unreadable("missing: there is no such file") from None
+    except ValueError:  # it holds a zero byte
+        raise Unreadable("no file can have such a name") from None
     except OSError as error:
         raise Unreadable(f"could not be read: {error.strerror or error}") from error

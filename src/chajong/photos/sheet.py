@@ -15,6 +15,7 @@ from chajong.files import replacing
 from chajong.manifest import Manifest
 from chajong.photos.decode import Unreadable, decode
 from chajong.photos.lettering import Lettering
+from chajong.photos.reading import read_file
 
 _TILE_PX = (208, 144)
 _CAPTION_PX, _GAP_PX, _MARGIN_PX = 42, 18, 32
@@ -221,8 +222,8 @@ def _draw_tile(
     width, height = _TILE_PX
     pen.rectangle((left, top, left + width - 1, top + height - 1), fill=_EMPTY)
     try:
-        pixels = decode(tile.path.read_bytes(), at_least_px=height).pixels
-    except (OSError, Unreadable):
+        pixels = decode(read_file(tile.path), at_least_px=height).pixels
+    except Unreadable:
         letters.write(pen, (left + width // 2, top + height // 2), "×", 40, CALM, anchor="mm")
     else:
         photo = ImageOps.contain(Image.fromarray(pixels), _TILE_PX)

@@ -4,6 +4,7 @@ Of each photo only its name is kept, so that a million of them fit into memory.
 """
 
 import glob
+import lzma
 import sys
 import zipfile
 import zlib
@@ -20,6 +21,9 @@ from chajong.photos.reading import MAX_FILE_BYTES, read_file
 from chajong.photos.walk import check_utf8, is_photo, photos_in
 
 STDIN = "-"
+
+_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+_CANNOT_UNPACK = (*_DAMAGE, RuntimeError, NotImplementedError)  # a password, a new compression
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,13 @@ def _from_pattern(pattern: str) -> Source:
     parts = Path(pattern).parts
     plain = next(place for place, part in enumerate(parts) if glob.has_magic(part))
     root = Path(*parts[:plain])
-    found = (str(path.relative_to(root)) for path in root.glob(str(Path(*parts[plain:]))))
+    try:
+        found = [str(path.relative_to(root)) for path in root.glob(str(Path(*parts[plain:])))]
+    except ValueError as error:
+        raise DataError(
+            f"{pattern} is no pattern: {error}. For folders in folders write **/ by itself, such "
+            "as 'photos/**/*.jpg'."
+        ) from error
     seen = (name for name in found if is_photo(name) and not _is_hidden(name))
     return _from_names(root, seen, pattern)
 
@@ -130,7 +140,10 @@ def _spelled(info: zipfile.ZipInfo) -> str:
     # Without the flag of UTF-8 a name is in the code page of the machine that packed it.
     if info.flag_bits & 0x800:
         return nfc(info.filename)
-    raw = info.filename.encode("cp437")
+    try:
+        raw = info.filename.encode("cp437")
+    except UnicodeEncodeError:  # newer versions of Python have read an extra field with the name
+        return nfc(info.filename)
     for encoding in ("utf-8", "cp949"):
         try:
             return nfc(raw.decode(encoding))
@@ -143,8 +156,7 @@ def _unzipped(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         with archive.open(name) as file:
             data = file.read(MAX_FILE_BYTES + 1)
-    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
-        # A password, damage, or a compression that zipfile does not know.
+    except _CANNOT_UNPACK as error:
         raise Unreadable(f"could not be unpacked: {error}") from error
     if len(data) > MAX_FILE_BYTES:
         raise Unreadable(

@@ -14,6 +14,22 @@ from chajong.labels import nfc
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether there is something at a path, as far as this account may know.
+
+    Args:
+        path: Any path, however odd.
+
+    Returns:
+        Whether there is. (`Path.exists` may raise where a folder above may not be entered.)
+    """
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
+
+
 def is_photo(name: str) -> bool:
     """Say whether a file name is that of a photo.
 

@@ -211,7 +211,9 @@ class _Album:
 
     def _marks(self, ids: pl.Series) -> tuple[str, ...]:
         photos = [self.photos[id_] for id_ in ids]
-        is_mixed = len({label for _, label, _ in photos if label is not None}) > 1
+        labels = self.manifest.labels
+        given = [label for _, label, _ in photos if label is not None]
+        is_mixed = len(set(labels.canonical[labels.indices(given)])) > 1
         parts = {part for *_, part in photos}
         return ("labels differ",) * is_mixed + ("train and test",) * ({"train", "test"} <= parts)
 

@@ -23,6 +23,7 @@ from chajong.experiments.again import (
 from chajong.files import read_json
 from chajong.labels import Labels
 from chajong.manifest import Manifest
+from chajong.metrics import log_loss
 from chajong.predictions import Predictions
 from chajong.progress import duration, say
 from chajong.reporting.charts import Chart, Series, chart
@@ -386,9 +387,9 @@ def _views(subject: Subject) -> list[tuple[str, str, float | None, float | None]
     if table is None:
         return []
     truth = subject.labels.indices(list(table.truth().values()))
-    rows = np.arange(len(truth))
-    share = 1 / len(table.views)
+    canonical = subject.labels.canonical
+    ok, share = table.ok, 1 / len(table.views)
     return [
-        (subject.folder.name, view, share, -float(table.log_probs[rows, place, truth].mean()))
-        for place, view in enumerate(table.views)
+        (subject.folder.name, view, share, log_loss(np.exp(said[ok]), truth[ok], canonical))
+        for view, said in zip(table.views, np.moveaxis(table.log_probs, 1, 0), strict=True)
     ]

@@ -62,6 +62,11 @@ class Guard:
         except BlockingIOError:
             self._give_up("it does not keep up")
 
+    def end(self) -> None:
+        """Tell the process that this was all."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
     def close(self, limit_s: float) -> None:
         """Let the process finish, for a bounded time.
 
@@ -70,8 +75,7 @@ class Guard:
         """
         if not self._works:
             return
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self.end()
         try:
             code = self.process.wait(limit_s)
         except subprocess.TimeoutExpired:
@@ -82,8 +86,7 @@ class Guard:
 
     def _give_up(self, reason: str) -> None:
         self._works = False
-        assert self.process.stdin is not None
-        self.process.stdin.close()
+        self.end()
         self.process.kill()
         self.process.wait()
         say(
@@ -141,6 +144,8 @@ class Trackers:
             limit_s: Most seconds to wait for all of them.
         """
         end = time.monotonic() + limit_s
+        for guard in self.guards:
+            guard.end()  # all of them first, so that none waits for a slow one
         for guard in self.guards:
             guard.close(max(0.0, end - time.monotonic()))
 

@@ -18,6 +18,7 @@ from chajong.photos.decode import decode
 from chajong.photos.layout import PhotoRef
 from chajong.photos.reading import read_file
 from chajong.photos.stream import good_pixels, read_batches
+from chajong.photos.walk import is_there
 from chajong.pooling import Floats
 from chajong.predictions import Predictions
 from chajong.progress import Progress, say
@@ -49,7 +50,7 @@ def make_gallery(
         The gallery; none if the photos are no longer where they were.
     """
     refs, names, is_held_out = _chosen(run)
-    if not any(ref.path.is_file() for ref in refs):
+    if not any(is_there(ref.path) for ref in refs):
         say(f"no gallery: the photos of {run.folder} are not where they were")
         return None
     good, embeddings = _look(eye, view, refs, run)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from chajong.errors import BundleError
 from chajong.labels import Labels, nfc
 from chajong.photos.layout import PhotoRef, find_unlabelled
+from chajong.photos.walk import is_there
 from chajong.predictions import Predictions
 from chajong.run import Run
 from chajong.score import read_truth
@@ -68,7 +69,7 @@ def own_samples(runs: Sequence[Run]) -> Samples:
     refs = [
         PhotoRef(id_, manifest.path_of(path), "train") for id_, path in zip(ids, paths, strict=True)
     ]
-    if not any(ref.path.is_file() for ref in refs):
+    if not any(is_there(ref.path) for ref in refs):
         raise BundleError(
             f"The photos that {runs[0].folder} was trained on are no longer in {manifest.root}. "
             "Put them back, or prove the bundle on others with --photos."
