@@ -363,14 +363,26 @@ def put_in_place(out: Path, make: Callable[[Path], None]) -> Bundle:
     )
     try:
         make(make_folder(draft))
+        Bundle.load(draft)  # nothing gives way to a bundle that cannot be read
         with writing(out):
-            if out.exists():
-                out.replace(old)
-            draft.replace(out)
+            _swap(draft, out, old)
     finally:
-        for leftover in (draft, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
     return Bundle.load(out)
+
+
+def _swap(draft: Path, out: Path, old: Path) -> None:
+    if not out.exists():
+        draft.replace(out)
+        return
+    try:
+        out.replace(old)
+        draft.replace(out)
+    except BaseException:
+        if old.exists() and not out.exists():
+            old.replace(out)
+        raise
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ def _limits(
     return Limits(
         max_bytes=round(max_mb * 1e6),
         max_body_bytes=round(3 * max_mb * 1e6),
+        max_held_bytes=max(Limits.max_held_bytes, round(4 * max_mb * 1e6)),
         max_megapixels=max_megapixels,
         max_photos=min(Limits.max_photos, max_queue),
         max_queue=max_queue,

@@ -15,6 +15,8 @@ from chajong.errors import BundleError, DataError
 from chajong.photos.drawing.album import draw_few
 from chajong.serving.add_class import MIN_PHOTOS, add_class, remove_class
 from chajong.serving.engine import Engine
+from chajong.serving.service.answering import Answerer
+from chajong.serving.service.schemas import _example
 
 NAME = "현대_옐로_2021"
 
@@ -129,6 +131,16 @@ def test_of_two_added_classes_each_can_be_taken_out(
     assert sum(both.labels.names[p] == w for p, w in zip(said, wanted, strict=True)) >= 7
     less = remove_class(both, "violet", tmp_path / "less")
     np.testing.assert_array_equal(answers(less, paths), answers(more, paths))
+
+
+def test_openapi_has_an_answer_of_the_learned_classes(exported: Bundle, more: Bundle) -> None:
+    shown = [
+        _example(Answerer.of(Engine.open(bundle, "onnxruntime", "fp32"), None))
+        for bundle in (exported, more)
+    ]
+    first, second = ([(guess["name"], guess["prob"]) for guess in one["top"]] for one in shown)
+    assert [name for name, _ in second] == [*(name for name, _ in first), NAME]
+    assert [prob for _, prob in second] == pytest.approx([*(prob for _, prob in first), 0])
 
 
 def test_photos_of_an_added_class_are_less_strange(

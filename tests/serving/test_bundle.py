@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from chajong.bundle import Bundle
+from chajong.bundle import Bundle, put_in_place
 from chajong.errors import BundleError
 from chajong.serving.engine import Engine
 
@@ -85,6 +86,38 @@ def test_a_newer_bundle_is_refused_before_anything_else(bundle: Bundle) -> None:
 def test_what_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="There is no bundle in"):
         Bundle.load(tmp_path)
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_a_swap_that_is_cut_short_leaves_the_old_bundle(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, turn: int
+) -> None:
+    turns, known = iter(range(1, 9)), Path.replace
+
+    def cut_short(path: Path, target: Path) -> Path:
+        if next(turns) == turn:
+            raise KeyboardInterrupt
+        return known(path, target)
+
+    def copy(draft: Path) -> None:
+        shutil.copytree(bundle.folder, draft, dirs_exist_ok=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", cut_short)
+        with pytest.raises(KeyboardInterrupt):
+            put_in_place(bundle.folder, copy)
+    assert Bundle.load(bundle.folder).fingerprint == bundle.fingerprint
+    assert [path.name for path in bundle.folder.parent.iterdir()] == [bundle.folder.name]
+
+
+def test_a_bad_bundle_takes_no_place(bundle: Bundle) -> None:
+    def copy(draft: Path) -> None:
+        shutil.copytree(bundle.folder, draft, dirs_exist_ok=True)
+        cut(draft / "card.json")
+
+    with pytest.raises(BundleError):
+        put_in_place(bundle.folder, copy)
+    assert Bundle.load(bundle.folder).fingerprint == bundle.fingerprint
 
 
 def test_a_golden_answer_that_differs_is_refused(bundle: Bundle) -> None:

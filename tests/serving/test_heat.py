@@ -3,6 +3,7 @@
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,10 @@ from chajong.graph import OUTPUTS
 from chajong.run import Run
 from chajong.serving.engine import Engine
 from chajong.serving.heat import has_heat, heat, overlay
+from chajong.serving.judge import Judge
 from chajong.serving.runtimes import open_session
+from chajong.serving.service.answering import Answerer
+from chajong.serving.verdict import Verdict
 from chajong.training.graph import write_graph
 from chajong.training.predict import open_eye
 
@@ -83,6 +87,22 @@ def test_where_there_is_no_map_none_is_made(engine: Engine, photos: Path) -> Non
         assert not has_heat(other)
         assert heat(other, squares, name) is None
     assert heat(engine, squares, "no class") is None
+
+
+def test_the_map_is_of_the_class_that_the_answer_names(engine: Engine, photos: Path) -> None:
+    # Where equal classes are added up that need not be the likeliest by itself.
+    data, answerer = a_photo(photos), Answerer.of(engine, None)
+    [seen] = answerer.see([engine.prepare(data)])
+
+    class Other(Judge):
+        def verdicts(self, *asked: Any) -> list[Verdict]:
+            return [replace(said, top=said.top[::-1]) for said in super().verdicts(*asked)]
+
+    turned = replace(answerer, judge=Other(**vars(answerer.judge)))
+    [said] = turned.see([engine.prepare(data)])
+    assert said.verdict.top[0].name != seen.verdict.top[0].name
+    assert turned.heat(data, None) == answerer.heat(data, said.verdict.top[0].name)
+    assert turned.heat(data, None) != answerer.heat(data, None)
 
 
 @pytest.mark.parametrize(

@@ -386,7 +386,7 @@ STRANGE = replace(NONE, reason="strange", strangeness=0.9987)
 def test_every_level_in_words(service: Running, browser: "Browser") -> None:
     say = """async ([answer, language]) => {
       const { headline, why, levels } = await import("/words.js");
-      return [headline(answer, language), why(answer, language),
+      return [headline(answer, language), why(answer, language), why(answer, language, false),
         levels(answer, language).filter((each) => each.isSure).map((each) => each.short)];
     }"""
     with page_of(browser, service) as page:
@@ -411,9 +411,14 @@ def test_every_level_in_words(service: Running, browser: "Browser") -> None:
     assert "the likeliest is Hyundai with > 99 %" in en[4][1]
     assert "unlike the photos that were learned" in en[5][1]
     assert "stranger than 99.8 % of" in en[5][1]
+    assert [said[2] for said in en[:5]] == 5 * [
+        "How often such answers are wrong was not measured."
+    ]
+    assert en[5][2] == en[5][1]
+    assert ko[0][2] == "이런 답이 얼마나 자주 틀리는지는 측정되지 않았습니다."
     assert ko[1][1].startswith("세대까지는 확실하지만 정확한 클래스는 확실하지 않습니다.")
     assert "낯섭니다" in ko[5][1]
-    assert [said[2] for said in ko[:5]] == [
+    assert [said[3] for said in ko[:5]] == [
         ["현대", "그랜저", "7세대", GRANDEUR.name],
         ["현대", "그랜저", "7세대"],
         ["현대", "그랜저"],

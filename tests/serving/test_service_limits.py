@@ -1,7 +1,9 @@
 """What the service refuses, before it costs anything."""
 
+import asyncio
 import socket
 import struct
+import sys
 import threading
 import time
 import zlib
@@ -14,13 +16,18 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.requests import Request
 
 from benchmarks.serve_fuzz import broken, send, sound
 from chajong.bundle import Bundle
 from chajong.errors import DataError
+from chajong.serving.engine import Engine
+from chajong.serving.service.answering import Answerer
+from chajong.serving.service.batcher import Batcher
+from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.problems import Refusal
-from chajong.serving.service.settings import Settings, read_keys
-from chajong.serving.service.uploads import _files  # what it does with any bytes at all
+from chajong.serving.service.settings import Limits, Settings, read_keys
+from chajong.serving.service.uploads import Uploads, _files  # what it does with any bytes at all
 from tests.serving.running import Reply, Running, form, running
 
 KEY = "0123456789abcdef-known"
@@ -120,6 +127,55 @@ def test_bytes(tight: Running) -> None:
         assert line.recv(100).startswith(b"HTTP/1.1 413")
 
 
+def test_a_photo_of_a_batch_may_be_no_larger_than_one_alone(
+    tight: Running, some: list[bytes]
+) -> None:
+    body, headers = form(("photos", "large", bytes(600_000)), ("photos", "small", some[0]))
+    reply = tight.ask("/v1/batch", body, KNOWN | headers)
+    large, small = reply.json["answers"]
+    assert (large["status"], large["problem"]["type"]) == (
+        413,
+        "urn:chajong:problem:too-many-bytes",
+    )
+    assert small["status"] != 413
+
+
+def test_bytes_that_never_come_hold_no_room() -> None:
+    async def held(declared: int) -> int:
+        uploads = Uploads(Limits())
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b"few", "more_body": False}
+
+        head = [(b"content-length", str(declared).encode())]
+        request = Request({"type": "http", "headers": head}, receive)
+        async with uploads.one(request):
+            return uploads._num_held
+
+    assert asyncio.run(held(20 * 2**20)) == 3
+
+
+def test_what_is_late_is_not_kept(exported: Bundle) -> None:
+    engine = Engine.open(exported, "onnxruntime", "fp32", num_callers=1)
+    batcher = Batcher(Answerer.of(engine, None), Limits(), Metrics())
+    begun, free = threading.Event(), threading.Event()
+
+    def busy() -> None:
+        begun.set()
+        free.wait()
+
+    batcher._decoders.submit(busy)
+    begun.wait()
+    data = bytes(1000)
+    before = sys.getrefcount(data)
+    [future] = batcher.ask([data])
+    assert sys.getrefcount(data) > before
+    future.cancel()  # as the deadline does
+    assert sys.getrefcount(data) == before
+    free.set()
+    batcher.close()
+
+
 def test_photos(tight: Running, some: list[bytes]) -> None:
     body, headers = form(*(("photos", "a.jpg", some[0]) for _ in range(3)))
     is_problem(tight.ask("/v1/batch", body, headers | KNOWN), 413, "too-many-photos")
@@ -197,6 +253,13 @@ def test_only_pages_of_named_sites(tight: Running) -> None:
     assert allowed["access-control-allow-origin"] == SITE["Origin"]
     other = tight.ask("/v1/model", None, KNOWN | {"Origin": "https://other.com"}).headers
     assert "access-control-allow-origin" not in other
+    for where in ("cross-site", "same-site"):
+        there = KNOWN | {"Sec-Fetch-Site": where}
+        is_problem(tight.ask("/v1/model", None, there), 403, "foreign-page")
+        is_problem(tight.ask("/v1/model", None, there | {"Origin": "null"}), 403, "foreign-page")
+        assert tight.ask("/v1/model", None, there | SITE).status == 200
+    assert tight.ask("/v1/model", None, KNOWN | {"Sec-Fetch-Site": "same-origin"}).status == 200
+    assert tight.ask("/", None, {"Sec-Fetch-Site": "cross-site"}).status == 200  # a link leads here
     asking = SITE | {"Access-Control-Request-Method": "POST"}
     assert tight.ask("/v1/predict", None, asking, "OPTIONS").status == 200
 
@@ -209,6 +272,13 @@ def test_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("short\n")
     with pytest.raises(DataError, match="shorter than 16"):
         read_keys(file)
+    file.write_text(f"\ufeff{KEY}\n", encoding="utf-8")
+    monkeypatch.setenv("CHAJONG_API_KEY", KEY + "\n")
+    assert len(set(read_keys(file))) == 1
+    for key in ("열쇠" * 10, "with space " * 2):
+        file.write_text(key + "\n", encoding="utf-8")
+        with pytest.raises(DataError, match="do not fit into a header"):
+            read_keys(file)
     file.write_text("# none\n")
     with pytest.raises(DataError, match="no key"):
         read_keys(file)
@@ -235,6 +305,14 @@ def test_any_multipart_is_read_or_refused() -> None:
 
     known = [b"--b", b"\r\n", b"--", b"Content-Disposition: form-data; ", b":"]
     known += [b'name="photo"', b'filename="a', b"\0\xff", b"=?utf-8?q?", b"x"]
+    known += [b"filename*=undefined''x; ", b"name*=utf-7''+2AA-; ", b"filename*=idna''%ff; "]
+
+    for encoding in ("undefined", "idna", "punycode", "utf-7", "unicode_escape", "a%00b", "utf-16"):
+        for value in ("x", "%5Cud800", "%2B2AA-", "%ff"):
+            head = f"\r\nContent-Disposition: form-data; name=photo; filename*={encoding}''{value}"
+            with suppress(Refusal):
+                [found] = _files(f"--b{head}\r\n\r\nx\r\n--b--".encode(), b"b", "photo", 2)
+                found.name.encode()
 
     @settings(max_examples=300, deadline=None)
     @given(st.lists(st.sampled_from(known), max_size=12))

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,9 +67,13 @@ class Engine:
     sessions: tuple[Session, ...]
     num_callers: int
     _preprocesses: tuple[Preprocess, ...] = field(init=False)
+    _newcomers: Newcomers | None = field(init=False)
 
     def __post_init__(self) -> None:
-        """Find out how photos are to be prepared."""
+        """Find out how photos are to be prepared, and read what tells added classes."""
+        # At once: later another bundle may lie in this one's place.
+        newcomers = Newcomers.of(self.bundle) if self.bundle.facts.added else None
+        object.__setattr__(self, "_newcomers", newcomers)
         ways = dict.fromkeys(graph.preprocess for graph in self.bundle.facts.graphs)
         object.__setattr__(self, "_preprocesses", tuple(ways))
 
@@ -213,10 +216,6 @@ class Engine:
                 f"{_GOLDEN_GAP[self.proof.precision]} is allowed. Choose another --runtime or "
                 "--precision, or export again on this machine."
             )
-
-    @cached_property
-    def _newcomers(self) -> Newcomers | None:
-        return Newcomers.of(self.bundle) if self.bundle.facts.added else None
 
     def _stacked(self, squares: Sequence[Squares]) -> dict[Preprocess, NDArray[np.uint8]]:
         return {

@@ -69,6 +69,8 @@ class Session:
         return [found[output] for output in outputs]
 
     def _ready(self, outputs: tuple[Output, ...]) -> Compute:
+        if (opened := self._opened.get(outputs)) is not None:
+            return opened  # without waiting for another that is being opened
         with self._opening:
             if outputs not in self._opened:
                 self._opened[outputs] = self._open_for(outputs)

@@ -39,6 +39,7 @@ async function answer(photo) {
       if (signal.aborted) return;
       photo.state = "asking";
       show(photo);
+      await know();
       const most = model?.limits?.max_bytes;
       if (most && photo.file.size > most) throw new Problem("too-many-bytes");
       const found = await ask(`/v1/predict${model?.can?.nearest ? "?nearest=4" : ""}`, {
@@ -74,12 +75,13 @@ async function heat(photo) {
   button.setAttribute("aria-busy", "true");
   button.textContent = t.heat_asking;
   try {
-    const found = await inTurn(() => ask("/v1/heat", { body: photo.file, signal: photo.stop.signal }));
+    const where = `/v1/heat?class=${encodeURIComponent(photo.answer.top[0].name)}`;
+    const found = await inTurn(() => ask(where, { body: photo.file, signal: photo.stop.signal }));
     photo.heat = URL.createObjectURL(await found.blob());
     photo.isHeatOn = true;
     tell(t.heat_note(photo.answer.top[0].name));
-  } catch {
-    photo.hasNoHeat = true;
+  } catch (error) {
+    photo.hasNoHeat = error.type === "no-heat";
     tell(t.heat_failed);
   }
   button.removeAttribute("aria-busy");
@@ -181,7 +183,7 @@ function said({ answer: found, card }) {
   if (found.abstained) card.classList.add("abstained");
   const title = [breakable(headline(found, language))];
   if (!found.abstained) title.push(" ", make("span", "score", `· ${percent(found.score)}`));
-  return [title, why(found, language)];
+  return [title, why(found, language, isMeasured())];
 }
 
 const failure = ({ problem }) => fault(problem);
@@ -206,6 +208,9 @@ function picture(photo) {
   ]));
 }
 
+// A bundle without held-out photos keeps no risk: all it says is how likely each class is.
+const isMeasured = () => model === null || model.risk !== null;
+
 function grounds(photo) {
   // Where the photo is like nothing that was learned, shares mean little.
   const isStrange = photo.answer.reason === "strange";
@@ -216,7 +221,7 @@ function grounds(photo) {
     make("span", "level faint small", t.level[each.level]), " ",
     make("span", "who", breakable(each.short)), " ",
     make("span", "share", percent(each.prob)), " ",
-    make("span", each.isSure ? "badge fine" : "badge", each.isSure ? t.sure : t.unsure),
+    ...(isMeasured() ? [make("span", each.isSure ? "badge fine" : "badge", each.isSure ? t.sure : t.unsure)] : []),
   )));
   part(photo, "top").replaceChildren(...photo.answer.top.map((guess) => make(
     "li", "", make("span", "who", breakable(guess.name)), " ",
@@ -353,13 +358,11 @@ onKeyNeeded((wasRefused) => new Promise((resolve) => {
   $("ask_key").showModal();
 }));
 
-async function start() {
-  speak();
-  try {
-    model = await (await ask("/v1/model")).json();
-  } catch (error) {
-    if (error.type === "gone") note(t.problem("gone").join(". "));
-  }
+// Asked again with the next photo where it could not be had: the key was not given, nobody answered.
+async function know() {
+  if (model !== null) return;
+  model = await (await ask("/v1/model")).json();
   speak();
 }
-start();
+speak();
+know().catch((error) => note(fault(error).join(". ")));

@@ -98,8 +98,11 @@ async function problemIn(answer) {
 async function newKey(wasRefused) {
   asked ??= askForKey(wasRefused).finally(() => { asked = null; });
   const given = await asked;
-  if (given !== null) key = given;
-  return given !== null;
+  if (given === null) return false;
+  // Other characters do not fit into a header, and no key has them.
+  if (!/^[!-~]+$/.test(given)) return newKey(true);
+  key = given;
+  return true;
 }
 
 function pause(ms, signal) {

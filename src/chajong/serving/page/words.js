@@ -38,6 +38,7 @@ export const WORDS = {
     },
     why: {
       sure: () => "Sure of the exact class.",
+      unmeasured: () => "How often such answers are wrong was not measured.",
       unsure: (level, next) => `Sure of the ${{ maker: "maker", model: "model", generation: "generation" }[level]}, `
         + `but not of the ${{ model: "model", generation: "generation", exact: "class" }[next.level]}: `
         + `the likeliest is ${next.name} with ${next.share}.`,
@@ -101,6 +102,7 @@ export const WORDS = {
     },
     why: {
       sure: () => "정확한 클래스까지 확실합니다.",
+      unmeasured: () => "이런 답이 얼마나 자주 틀리는지는 측정되지 않았습니다.",
       unsure: (level, next) => `${{ maker: "제조사", model: "모델", generation: "세대" }[level]}까지는 확실하지만 `
         + `${{ model: "모델은", generation: "세대는", exact: "정확한 클래스는" }[next.level]} 확실하지 않습니다. `
         + `가장 가능성이 높은 것은 ${next.name}(${next.share})입니다.`,
@@ -192,14 +194,15 @@ function group(name, answer, language) {
   return plain(WORDS[language].generation(said));
 }
 
-/** Why the answer is as deep as it is, and not deeper. */
-export function why(answer, language) {
+/** Why the answer is as deep as it is, and not deeper; where no risk is kept, nobody knows. */
+export function why(answer, language, isMeasured = true) {
   const t = WORDS[language].why;
   if (answer.reason === "strange") {
     // Cut off, not rounded: it must not say 100 %.
     const share = answer.strangeness === null ? null : Math.min(answer.strangeness, 0.999);
     return t.strange(share === null ? null : `${Math.floor(1000 * share) / 10}\u00a0%`);
   }
+  if (!isMeasured) return t.unmeasured();
   const next = levels(answer, language).find((each) => !each.isSure);
   if (!next) return t.sure();
   next.share = percent(next.prob);

@@ -161,7 +161,7 @@ class Answerer:
         engine = self.engine
         squares = engine.prepare(data)
         if name is None:
-            name = engine.bundle.labels.names[int(engine.answer([squares])[0].argmax())]
+            name = self.see([squares])[0].verdict.top[0].name  # as the answer calls it
         found = map_of(engine, squares, name)
         if found is None:
             return None

@@ -22,6 +22,7 @@ from chajong.serving.service.answering import Answerer, Seen
 from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.problems import Refusal, bug
 from chajong.serving.service.settings import Limits
+from chajong.serving.service.uploads import check_bytes
 
 T = TypeVar("T")
 
@@ -48,6 +49,9 @@ class _Ticket(Generic[T]):
     future: Future[T]
     waiting_since: float
     waited_s: float = 0.0
+
+    def forget(self) -> None:
+        self.data = b""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +127,8 @@ class Batcher:
 
     def _hand_in(self, work: Callable[[_Ticket[T]], None], photo: bytes) -> Future[T]:
         ticket = _Ticket[T](photo, Future(), time.monotonic())
+        # Past its deadline it may still wait in the queue, but holds nothing.
+        ticket.future.add_done_callback(lambda _: ticket.forget())
         self._decoders.submit(work, ticket)
         return ticket.future
 
@@ -169,7 +175,7 @@ class Batcher:
             squares = self._answerer.engine.prepare(ticket.data)
         except Exception as error:
             return None, _refusal(error)
-        ticket.data = b""
+        ticket.forget()
         ticket.waiting_since = time.monotonic()
         self._metrics.decode_seconds.observe(ticket.waiting_since - start)
         return _Decoded(ticket, header, squares), None
@@ -241,9 +247,10 @@ def checked_header(data: bytes, limits: Limits) -> Header:
         Its header.
 
     Raises:
-        Refusal: If its format is not taken, or it is too large.
+        Refusal: If its format is not taken, or it is too large in bytes or pixels.
         Unreadable: If it says nothing sensible.
     """  # noqa: DOC502, DOC503 also raised by `read_header`
+    check_bytes(len(data), limits.max_bytes)
     taken = ", ".join(name.upper().replace("WEBP", "WebP") for name in limits.formats)
     found = format_of(data)
     if found not in limits.formats:

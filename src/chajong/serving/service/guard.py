@@ -1,4 +1,4 @@
-"""What is around every request: the key, headers, metrics."""
+"""What is around every request: whose page asks, the key, headers, metrics."""
 
 import secrets
 import time
@@ -29,14 +29,21 @@ class Guard:
     Args:
         app: What it guards.
         keys: SHA-256 of each key; anybody is let in where there is none.
+        origins: Web sites whose pages may ask.
         keeper: Knows whether the service is about to end.
         metrics: What is told.
     """
 
     def __init__(
-        self, app: ASGIApp, keys: Sequence[bytes], keeper: Keeper, metrics: Metrics
+        self,
+        app: ASGIApp,
+        keys: Sequence[bytes],
+        origins: Sequence[str],
+        keeper: Keeper,
+        metrics: Metrics,
     ) -> None:
-        self._app, self._keys, self._keeper, self._metrics = app, keys, keeper, metrics
+        self._app, self._keys, self._origins = app, keys, origins
+        self._keeper, self._metrics = keeper, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it.
@@ -64,15 +71,22 @@ class Guard:
             await send(message)
 
         try:
-            if scope["path"].startswith(LOCKED) and not self._is_known(Headers(scope=scope)):
-                await _no_key().response()(scope, receive, tell)
-            else:
-                await self._app(scope, receive, tell)
+            refused = self._refused(Headers(scope=scope)) if _is_locked(scope) else None
+            await (refused.response() if refused else self._app)(scope, receive, tell)
         finally:
             # Not the path, which anybody may choose.
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(time.monotonic() - start)
+
+    def _refused(self, headers: Headers) -> Refusal | None:
+        # Browsers send this along (Fetch Metadata, W3C); without it a page that anybody opens could
+        # make the service work, though not read its answers.
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            origin = headers.get("origin", "")
+            if not {origin, "*"} & {*self._origins}:
+                return _foreign(origin)
+        return None if self._is_known(headers) else _no_key()
 
     def _is_known(self, headers: Headers) -> bool:
         if not self._keys:
@@ -83,6 +97,18 @@ class Guard:
         # Every key is compared, and in constant time, so that time tells nothing.
         same = [secrets.compare_digest(got, known) for known in self._keys]
         return any(same)
+
+
+def _is_locked(scope: Scope) -> bool:
+    return str(scope["path"]).startswith(LOCKED)
+
+
+def _foreign(origin: str) -> Refusal:
+    return Refusal(
+        "foreign-page",
+        f"The request comes from a page of {origin or 'another site'}.",
+        "Whoever runs the service may allow it: chajong serve --cors ORIGIN.",
+    )
 
 
 def _no_key() -> Refusal:

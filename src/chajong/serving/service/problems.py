@@ -10,6 +10,7 @@ MEDIA_TYPE = "application/problem+json"
 _KINDS = {
     "bad-request": (400, "The request cannot be read"),
     "no-key": (401, "A key is needed"),
+    "foreign-page": (403, "Pages of this site may not ask"),
     "not-found": (404, "There is nothing at this address"),
     "no-heat": (404, "This bundle draws no heat maps"),
     "wrong-method": (405, "This address takes another method"),

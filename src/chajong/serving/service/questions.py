@@ -50,7 +50,7 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
     """
     router = APIRouter(prefix="/v1", tags=["photos"])
     uploads = Uploads(limits)
-    refusals = problems(400, 401, 408, 413, 415, 422, 503, 504)
+    refusals = problems(400, 401, 403, 408, 413, 415, 422, 503, 504)
 
     @router.post(
         "/predict",

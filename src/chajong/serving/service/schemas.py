@@ -129,6 +129,7 @@ ANSWER, PARTS = TypeAdapter(Answer), TypeAdapter(Parts)
 LOCKED = ("/v1/", "/metrics")
 """What needs a key, where there are keys."""
 
+_NO_SHARE = -50.0  # logarithm of the probability of a class that an example is not of
 _PHOTO = {"type": "string", "format": "binary", "description": "The file of a JPEG, PNG or WebP."}
 _RAW = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 
@@ -208,8 +209,11 @@ def _example(answerer: Answerer) -> dict[str, Any]:
     bundle, proof = answerer.engine.bundle, answerer.engine.proof
     name = bundle.golden.photos[0]
     header = read_header((bundle.folder / "golden" / name).read_bytes())
-    golden = bundle.golden.log_probs[f"{proof.runtime} {proof.precision}"][:1]
-    [verdict] = answerer.verdicts(np.array(golden))
+    # Of classes that were added since nothing is golden; the example gives them no share.
+    log_probs = np.full((1, len(bundle.labels.names)), _NO_SHARE)
+    golden = bundle.golden.log_probs[f"{proof.runtime} {proof.precision}"][0]
+    log_probs[0, bundle.labels.indices(bundle.learned.names)] = golden
+    [verdict] = answerer.verdicts(log_probs)
     facts = PhotoFacts(header.format, header.width_px, header.height_px)
     answer = Answer(**vars(verdict), photo=facts, bundle=bundle.fingerprint, nearest=None)
     made: dict[str, Any] = ANSWER.dump_python(answer, mode="json")

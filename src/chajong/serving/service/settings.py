@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,9 +116,10 @@ def read_keys(file: Path | None) -> tuple[bytes, ...]:
         SHA-256 of each.
 
     Raises:
-        DataError: If the file cannot be read or holds no key, or a key is too short.
+        DataError: If the file cannot be read or holds no key, or a key is too short or
+            does not fit into a header.
     """
-    keys = [os.environ[KEY_VARIABLE]] if os.environ.get(KEY_VARIABLE) else []
+    keys = [key] if (key := os.environ.get(KEY_VARIABLE, "").strip()) else []
     if file is not None:
         keys += (found := list(_lines(file)))
         if not found:
@@ -126,6 +128,11 @@ def read_keys(file: Path | None) -> tuple[bytes, ...]:
         raise DataError(
             f"A key is shorter than {_MIN_KEY} characters. Make one with: "
             "python -c 'import secrets; print(secrets.token_urlsafe())'"
+        )
+    if not all(re.fullmatch("[!-~]+", key) for key in keys):
+        raise DataError(
+            "A key holds characters that do not fit into a header. Use ASCII letters, digits and "
+            "punctuation without spaces."
         )
     return tuple(digest(key) for key in keys)
 
@@ -144,7 +151,7 @@ def digest(key: str) -> bytes:
 
 def _lines(file: Path) -> Iterator[str]:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise DataError(f"The keys in {file} cannot be read ({error}).") from error
     for line in map(str.strip, text.splitlines()):

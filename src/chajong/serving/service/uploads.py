@@ -60,12 +60,10 @@ class Uploads:
         Raises:
             Refusal: If it is too large, too slow, or there is not one photo in it.
         """  # noqa: DOC502, DOC503
-        limit = self._limits.max_bytes
         boundary = _boundary(request)
-        room = limit + (_MAX_OVERHEAD_BYTES if boundary else 0)
+        room = self._limits.max_bytes + (_MAX_OVERHEAD_BYTES if boundary else 0)
         async with self._body(request, room) as body:
             [photo] = _files(body, boundary, "photo", 1) if boundary else [Upload("", body)]
-            _check_bytes(len(photo.data), limit)
             yield photo
 
     @asynccontextmanager
@@ -98,10 +96,9 @@ class Uploads:
                 "wrong-media-type", "The body is compressed.", "Send it without Content-Encoding."
             )
         declared = int(request.headers.get("content-length", 0))
-        _check_bytes(declared, max_bytes)
+        check_bytes(declared, max_bytes)
         held = _Held(self)
         try:
-            held.grow_to(declared)
             yield await self._read(request, max_bytes, held)
         finally:
             held.let_go()
@@ -113,7 +110,7 @@ class Uploads:
                 async for chunk in request.stream():
                     chunks.append(chunk)
                     num_bytes += len(chunk)
-                    _check_bytes(num_bytes, max_bytes)
+                    check_bytes(num_bytes, max_bytes)
                     held.grow_to(num_bytes)
         except TimeoutError as error:
             raise Refusal(
@@ -160,7 +157,16 @@ class _Held:
         self._uploads.hold(-self._num_bytes)
 
 
-def _check_bytes(num_bytes: int, max_bytes: int) -> None:
+def check_bytes(num_bytes: int, max_bytes: int) -> None:
+    """Refuse what is too long.
+
+    Args:
+        num_bytes: How long it is, at least.
+        max_bytes: How long it may be.
+
+    Raises:
+        Refusal: If it is longer.
+    """
     if num_bytes > max_bytes:
         raise Refusal(
             "too-many-bytes",
@@ -175,7 +181,10 @@ def _boundary(request: Request) -> bytes | None:
     head["content-type"] = request.headers.get("content-type", "application/octet-stream")
     if head.get_content_type() != "multipart/form-data":
         return None
-    found = head.get_boundary()
+    try:
+        found = head.get_boundary()
+    except ValueError:  # in an encoding that is none
+        found = None
     if not found or not re.fullmatch(r"[ -~]{1,200}", found):
         raise _broken("its Content-Type names no boundary")
     return found.encode()
@@ -218,8 +227,12 @@ def _file(piece: bytes, field: str) -> Upload:
 
 
 def _parameter(head: Message, key: str) -> str:
-    found = head.get_param(key, "", "content-disposition")
-    return collapse_rfc2231_value(found) if found is not None else ""
+    try:
+        found = head.get_param(key, "", "content-disposition")
+        value = collapse_rfc2231_value(found) if found is not None else ""
+    except ValueError as error:  # in an encoding that is none
+        raise _broken("a name in it is in no known encoding") from error
+    return value.encode(errors="replace").decode()  # halves of a character cannot be sent back
 
 
 def _broken(why: str) -> Refusal:
