@@ -30,7 +30,15 @@ from chajong.added import Added
 from chajong.blending.blend import Blend
 from chajong.catalogue import Catalogue
 from chajong.errors import BundleError, DataError
-from chajong.files import fingerprint, make_folder, read_json, write_json, write_text, writing
+from chajong.files import (
+    fingerprint,
+    make_folder,
+    read_json,
+    swap_folders,
+    write_json,
+    write_text,
+    writing,
+)
 from chajong.gallery import Gallery
 from chajong.graph import Graph
 from chajong.labels import Labels
@@ -365,24 +373,11 @@ def put_in_place(out: Path, make: Callable[[Path], None]) -> Bundle:
         make(make_folder(draft))
         Bundle.load(draft)  # nothing gives way to a bundle that cannot be read
         with writing(out):
-            _swap(draft, out, old)
+            swap_folders(draft, out, old)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
     return Bundle.load(out)
-
-
-def _swap(draft: Path, out: Path, old: Path) -> None:
-    if not out.exists():
-        draft.replace(out)
-        return
-    try:
-        out.replace(old)
-        draft.replace(out)
-    except BaseException:
-        if old.exists() and not out.exists():
-            old.replace(out)
-        raise
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,26 @@ def replacing(path: Path) -> Iterator[Path]:
                 temporary.unlink()
 
 
+def swap_folders(new: Path, place: Path, old: Path) -> None:
+    """Put a folder where another one may lie, or leave that one there if it cannot be done.
+
+    Args:
+        new: The folder.
+        place: Where it comes to lie.
+        old: Where the other one comes to lie, on the same file system.
+    """
+    if not place.exists():
+        new.replace(place)
+        return
+    try:
+        place.replace(old)
+        new.replace(place)
+    except BaseException:
+        if old.exists() and not place.exists():
+            old.replace(place)
+        raise
+
+
 def _sweep(path: Path) -> None:
     # A killed process leaves its temporary file behind, but not its lock on it.
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
