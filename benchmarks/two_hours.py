@@ -42,7 +42,7 @@ from chajong.training.predict import predict_blend
 from chajong.training.train import Options
 
 MEMBERS = 5  # of the other ways
-PROBE_EPOCHS = 3  # the last of them has the larger photos, where a recipe grows
+PROBE_EPOCHS = 6  # so that each size of a recipe that grows has about its share
 
 
 def planned(asked: argparse.Namespace, name: str, measure: Callable[[], float]) -> int:
