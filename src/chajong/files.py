@@ -123,10 +123,9 @@ def swap_folders(new: Path, place: Path, old: Path) -> None:
     try:
         place.replace(old)
         new.replace(place)
-    except BaseException:
+    finally:
         if old.exists() and not place.exists():
             old.replace(place)
-        raise
 
 
 def _sweep(path: Path) -> None:
