@@ -109,6 +109,13 @@ def silent_server() -> Iterator[SilentServer]:
             connection.close()
 
 
+@pytest.fixture
+def hanging_mlflow(silent_server: SilentServer, monkeypatch: pytest.MonkeyPatch) -> SilentServer:
+    """Where MLflow is told to send to."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", silent_server.uri)
+    return silent_server
+
+
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     """A real one."""

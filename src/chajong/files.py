@@ -117,11 +117,9 @@ def swap_folders(new: Path, place: Path, old: Path) -> None:
         place: Where it comes to lie.
         old: Where the other one comes to lie, on the same file system.
     """
-    if not place.exists():
-        new.replace(place)
-        return
     try:
-        place.replace(old)
+        if place.exists():
+            place.replace(old)
         new.replace(place)
     finally:
         if old.exists() and not place.exists():

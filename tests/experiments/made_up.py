@@ -14,7 +14,7 @@ from chajong.run import Run, finish_model
 from chajong.score import score
 from chajong.split import split
 from tests.manifests import manifest_of, photo_rows
-from tests.test_run import facts
+from tests.runs import facts
 
 RECIPE = load_recipe("demo", ["folds.num_folds=2"])
 NAMES = ("가", "나", "다")

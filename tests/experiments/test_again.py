@@ -16,7 +16,7 @@ from chajong.experiments.again import (
     train_commands,
 )
 from chajong.run import Run
-from tests.test_run import finished, started
+from tests.runs import finished, started
 
 
 def asked(line: str) -> tuple[list[str], dict[str, str | None]]:

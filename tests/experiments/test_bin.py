@@ -8,7 +8,7 @@ import pytest
 from chajong.errors import RunError
 from chajong.experiments.bin import remove, restore
 from chajong.experiments.listing import list_runs
-from tests.test_run import files, finished, training
+from tests.runs import files, finished, training
 
 
 def contents(folder: Path) -> dict[str, bytes]:

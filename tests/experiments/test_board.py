@@ -6,7 +6,7 @@ from chajong.errors import RunError
 from chajong.experiments.board import BoardScore, board_lines, read_board
 from chajong.experiments.notes import Note, add_note
 from chajong.files import write_json
-from tests.test_run import SCORE, finished, started
+from tests.runs import SCORE, finished, started
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from chajong.experiments.changes import changes_between
 from chajong.experiments.diff import diff
 from chajong.run import Run
 from tests.experiments.made_up import NAMES, answers, labels_of, make_run, recipe
-from tests.test_run import edit, started
+from tests.runs import edit, started
 
 LABELS = labels_of(30)
 

@@ -16,7 +16,7 @@ from chajong.experiments.notes import Note, add_note
 from chajong.files import write_json
 from chajong.recipes import RECIPES, load_recipe
 from chajong.run import finish_model
-from tests.test_run import LATER, LOADING, SCORE, finished, started
+from tests.runs import LATER, LOADING, SCORE, finished, started
 
 
 def settle(folder: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from chajong.errors import RunError
 from chajong.experiments.notes import Note, add_note, latest, read_notes
-from tests.test_run import started
+from tests.runs import started
 
 FIRST = Note("2026-01-01T10:00:00+09:00", "밤 사진\u2028으로", 0.1245)
 SECOND = Note("2026-01-02T10:00:00+09:00", "", None, 0.1298)

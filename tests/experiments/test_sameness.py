@@ -7,7 +7,7 @@ import pytest
 from chajong.experiments.sameness import sameness
 from chajong.run import Run
 from tests.experiments.made_up import NAMES, answers, labels_of, make_run
-from tests.test_run import edit
+from tests.runs import edit
 
 LABELS = labels_of(30)
 

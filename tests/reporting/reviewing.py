@@ -20,7 +20,7 @@ from chajong.predictions import Predictions
 from chajong.run import Run
 from chajong.split import split
 from tests.manifests import manifest_of, photo_rows
-from tests.test_run import RECIPE, facts
+from tests.runs import RECIPE, facts
 
 NAMES = ("가온_2015_2018", "나솔_2013_2016", "다별_2018_2021")
 PER_CLASS, DOUBTED = 30, 20  # of each class; photo 29 is damaged, 28 a PNG

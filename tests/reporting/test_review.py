@@ -27,7 +27,7 @@ from tests.reporting.reviewing import (
     predicted,
     serving,
 )
-from tests.test_run import RECIPE, facts
+from tests.runs import RECIPE, facts
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from chajong.predictions import Predictions
 from chajong.run import Run, finish_model
 from chajong.score import score
 from chajong.steps import FILE as STEPS
-from tests.test_run import started
+from tests.runs import started
 
 NUM_EPOCHS = 3
 

@@ -43,14 +43,12 @@ def is_there(pid: int) -> bool:
 
 def test_one_that_hangs_holds_up_the_end_for_a_bounded_time(
     run: Run,
-    silent_server: SilentServer,
-    monkeypatch: pytest.MonkeyPatch,
+    hanging_mlflow: SilentServer,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", silent_server.uri)
     with tracked(("mlflow",), run, limit_s=0.5) as trackers:
         trackers.epochs("fold-0", history(0))
-        silent_server.wait()
+        hanging_mlflow.wait()
         begin = time.monotonic()
     assert 0.5 < time.monotonic() - begin < 20
     (said,) = warnings(capsys)
@@ -64,15 +62,13 @@ def test_one_that_hangs_holds_up_the_end_for_a_bounded_time(
 
 def test_one_that_hangs_takes_no_time_from_the_others(
     run: Run,
-    silent_server: SilentServer,
-    monkeypatch: pytest.MonkeyPatch,
+    hanging_mlflow: SilentServer,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", silent_server.uri)
     with tracked(("mlflow", "tensorboard"), run, LONG_S) as trackers:
         slow, quick = (guard.process for guard in trackers.guards)
         trackers.epochs("fold-0", history(0))
-        silent_server.wait()
+        hanging_mlflow.wait()
         os.kill(slow.pid, signal.SIGSTOP)
 
         def kill_once_the_other_is_done() -> None:

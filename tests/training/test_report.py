@@ -21,7 +21,7 @@ from chajong.reporting.report_page import Subject, comparison_page, report_page
 from chajong.run import Run, now
 from chajong.training.look_again import look_again
 from chajong.training.train import Options, train
-from tests.test_run import edit
+from tests.runs import edit
 from tests.training.processes import command
 from tests.training.tiny import CPU, make_recipe, write_photos
 

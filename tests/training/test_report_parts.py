@@ -17,7 +17,7 @@ from chajong.progress import duration
 from chajong.reporting.report_page import Subject, _views, report_page
 from chajong.run import Run
 from chajong.suspects import find_suspects
-from tests.test_run import edit
+from tests.runs import edit
 
 SECTIONS = (
     *("score", "sure", "classes", "pairs", "mistakes", "suspects", "views", "training", "again"),

@@ -8,7 +8,7 @@ from chajong.errors import RunError
 from chajong.run import Run
 from chajong.training.rerun import rerun
 from chajong.training.train import Options
-from tests.test_run import edit
+from tests.runs import edit
 from tests.training.conftest import Job
 from tests.training.processes import command
 

@@ -12,7 +12,6 @@ from chajong.run import Run
 from chajong.steps import read_steps
 from chajong.tracking.tracker import Service
 from chajong.training.train import Options, train
-from tests.conftest import SilentServer
 from tests.tracking.made import tensorboard_scalars, wandb_history
 from tests.training.conftest import Job
 from tests.training.processes import end, start_training
@@ -70,14 +69,10 @@ def test_it_is_the_same_training_however_often_it_is_killed(uninterrupted: Job, 
         assert wandb_epochs(run, fold) == [entry["epoch"] for entry in run.history(fold)]
 
 
+@pytest.mark.usefixtures("hanging_mlflow")
 def test_it_is_the_same_with_one_that_hangs(
-    uninterrupted: Job,
-    job: Job,
-    silent_server: SilentServer,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    uninterrupted: Job, job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", silent_server.uri)
     options = Options(
         out=job.out, cache_folder=job.cache, device=CPU, track=("mlflow",), track_limit_s=0.2
     )

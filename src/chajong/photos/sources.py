@@ -22,8 +22,8 @@ from chajong.photos.walk import check_utf8, is_photo, photos_in
 
 STDIN = "-"
 
-_DAMAGE = (OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
-_CANNOT_UNPACK = (*_DAMAGE, RuntimeError, NotImplementedError)  # a password, a new compression
+# RuntimeError is a password, or a compression that zipfile does not know; the rest is damage.
+_CANNOT_UNPACK = RuntimeError, OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError
 
 
 @dataclass(frozen=True)

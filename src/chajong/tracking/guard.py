@@ -68,14 +68,13 @@ class Guard:
         self.process.stdin.close()
 
     def close(self, limit_s: float) -> None:
-        """Let the process finish, for a bounded time.
+        """Wait for the process, which was told that this was all, for a bounded time.
 
         Args:
             limit_s: Most seconds to wait.
         """
         if not self._works:
             return
-        self.end()
         try:
             code = self.process.wait(limit_s)
         except subprocess.TimeoutExpired:
