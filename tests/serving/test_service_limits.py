@@ -47,7 +47,7 @@ def tight(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="module")
 def patient(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     log = tmp_path_factory.mktemp("log") / "log"
-    with running(exported.folder, log, *"--deadline 60 --max-mb 0.5".split()) as made:
+    with running(exported.folder, log, *["--deadline", "60", "--max-mb", "0.5"]) as made:
         yield made
 
 

@@ -14,10 +14,14 @@ from chajong.errors import DataError, RunError
 from chajong.photos.layout import find_unlabelled
 from chajong.pooling import normalised
 from chajong.predictions import Predictions
+from chajong.recipe import Data, Model
 from chajong.run import Run
+from chajong.training.blend import blend_runs
 from chajong.training.look_again import asker, look_again
 from chajong.training.predict import look, predict, predict_blend
-from tests.training.tiny import CPU
+from chajong.training.train import Options, train
+from chajong.training.views import VIEWS as ALL_VIEWS
+from tests.training.tiny import CPU, make_recipe, write_photos
 
 VIEWS = ("flip", "plain", "zoom", "large")
 
@@ -55,6 +59,22 @@ def test_what_was_looked_at_is_remembered(run: Run) -> None:
     np.testing.assert_array_equal(again.log_probs, table.log_probs[:, :3])
     now = [path.stat().st_mtime_ns for path in sorted(run.folder.glob("fold-*/views.parquet"))]
     assert now == stamps
+
+
+def test_views_of_a_size_that_the_network_does_not_take_are_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = write_photos(tmp_path / "photos", per_class=4)
+    recipe = make_recipe(
+        train_epochs=1, data=Data(size_px=160), model=Model(backbone="test_vit3", weights="none")
+    )
+    options = Options(out=tmp_path / "run", cache_folder=tmp_path / "cache", device=CPU)
+    run = train(photos, recipe, options)
+    assert run is not None
+    made = blend_runs([run], tmp_path / "blend")
+    others = set(ALL_VIEWS) - {"small", "large", "large_flip"}
+    assert {view for _, view, _ in made.alone} == others
+    assert "which leaves out 'small', 'large', 'large_flip'" in capsys.readouterr().err
 
 
 def test_a_photo_that_is_gone_is_named(run: Run) -> None:

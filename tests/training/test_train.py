@@ -13,7 +13,7 @@ import pytest
 from chajong.corrections import Corrections, Decision
 from chajong.errors import ChajongError, DataError, RecipeError, RunError, WeightsError
 from chajong.predictions import Predictions
-from chajong.recipe import Data, Folds, Grow, Model
+from chajong.recipe import Data, Folds, Grow, Infer, Model
 from chajong.run import Run, now
 from chajong.tracking.guard import Trackers
 from chajong.training.model import Material
@@ -151,6 +151,12 @@ def test_some_folds_only(photos: Path, tmp_path: Path) -> None:
                 backbone="test_vit3", weights="none")},
             RecipeError,
             "takes no photos of 32 px",
+        ),
+        (
+            {"data": Data(size_px=160), "infer": Infer(views=("plain", "small")), "model": Model(
+                backbone="test_vit3", weights="none")},
+            RecipeError,
+            "takes no photos of 128 px: Input height.*infer.views",
         ),
         (
             {"model": Model(backbone="test_resnet", weights="none", frozen_stages=50)},

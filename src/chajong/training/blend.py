@@ -6,10 +6,14 @@ from pathlib import Path
 
 from chajong.blending.blend import Blend
 from chajong.blending.make import alone, make_blend
+from chajong.progress import say
 from chajong.run import Run
 from chajong.score import Score
 from chajong.training.look_again import asker, look_again
+from chajong.training.sides import views_taken
 from chajong.training.views import VIEWS
+from chajong.training.weights import empty_network
+from chajong.wording import listed
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,21 @@ def blend_runs(
     Raises:
         RunError: If the runs are not of the same photos and classes, or one is there twice.
     """  # noqa: DOC502 raised by what it calls
-    tables = [look_again(run, tuple(VIEWS)) for run in runs]
+    tables = [look_again(run, _views(run)) for run in runs]
     ask = None if photos is None else asker(photos)
     made, nested = make_blend(runs, tables, budget, out, ask, photos)
     found = alone(tables, runs[0].labels)
     singly = tuple((runs[place].folder, view, loss) for place, view, loss in found)
     return Blended(made, nested, singly)
+
+
+def _views(run: Run) -> tuple[str, ...]:
+    side_px = run.recipe.data.evaluation_px
+    network = empty_network(run.recipe.model, len(run.labels.names))
+    views = views_taken(network, tuple(VIEWS), side_px)
+    if left_out := [view for view in VIEWS if view not in views]:
+        say(
+            f"{run.folder}: {run.recipe.model.backbone} does not take photos of every size, which "
+            f"leaves out {listed(left_out)}"
+        )
+    return views

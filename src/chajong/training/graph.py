@@ -24,7 +24,7 @@ from chajong.graph import OUTPUTS, WHOLE, Output
 from chajong.training.augment import normalise, to_float
 from chajong.training.infer import Eye
 from chajong.training.sight import Sight
-from chajong.training.views import VIEWS
+from chajong.training.views import VIEWS, side_of
 
 
 class Looks(nn.Module):
@@ -43,8 +43,7 @@ class Looks(nn.Module):
     def __init__(self, eyes: Sequence[Eye], views: Sequence[str], size_px: int) -> None:
         super().__init__()
         self.eye, self.views = eyes[0], tuple(views)
-        photo = torch.zeros(1, 3, size_px, size_px)
-        sides = [VIEWS[view](photo).shape[3] for view in views]
+        sides = [side_of(view, size_px) for view in views]
         # The views of one side go through a network together. Each side has a copy of its own,
         # because graphs are not fused where two places share a weight.
         self.places = [

@@ -61,8 +61,9 @@ class Sight(nn.Module):
 
     @property
     def _pool(self) -> nn.Module | None:
-        # timm's name for the layer, and torchvision's.
-        return getattr(self.network, "global_pool", None) or getattr(self.network, "avgpool", None)
+        # timm's name for the layer, and torchvision's. Transformers keep a word by that name.
+        named = (getattr(self.network, name, None) for name in ("global_pool", "avgpool"))
+        return next((layer for layer in named if isinstance(layer, nn.Module)), None)
 
     @torch.inference_mode()
     def _takes_means(self, x: Tensor) -> bool:

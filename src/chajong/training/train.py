@@ -29,6 +29,8 @@ from chajong.training.model import Material, tidy, train_model
 from chajong.training.optim import choose_what_learns, make_optimiser
 from chajong.training.precision import choose_precision
 from chajong.training.side_by_side import train_side_by_side
+from chajong.training.sides import why_not
+from chajong.training.views import side_of
 from chajong.training.weights import build_network
 from chajong.training.world import World, join_world
 
@@ -182,19 +184,16 @@ def _teacher(recipe: Recipe, options: Options) -> Run | Blend | None:
 def _try_out(network: nn.Module, recipe: Recipe) -> None:
     make_optimiser(network, recipe.optim)
     choose_what_learns(network, False, recipe.model.frozen_stages)
-    data = recipe.data
-    sizes_px = {data.size_px, data.evaluation_px, *(step.size_px for step in data.grow)}
-    for size_px in sorted(sizes_px):
-        try:
-            with torch.inference_mode():
-                network.eval()(torch.zeros(1, 3, size_px, size_px))
-        except (RuntimeError, AssertionError, ValueError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
+    data, views = recipe.data, recipe.infer.views
+    trained_px = {data.size_px, *(step.size_px for step in data.grow)}
+    asked_px = {data.evaluation_px, *(side_of(view, data.evaluation_px) for view in views)}
+    for side_px in sorted(trained_px | asked_px):
+        if reason := why_not(network, side_px):
             raise RecipeError(
-                f"model.backbone '{recipe.model.backbone}' takes no photos of {size_px} px: "
-                f"{reason[:200]}. Set data.size_px, data.grow and data.eval_px to what it takes, "
-                "or choose another backbone."
-            ) from error
+                f"model.backbone '{recipe.model.backbone}' takes no photos of {side_px} px: "
+                f"{reason}. Set data.size_px, data.grow, data.eval_px and infer.views (small and "
+                "large are other sizes) to what it takes, or choose another backbone."
+            )
 
 
 def _models(recipe: Recipe, fold: str | None) -> tuple[str, ...]:

@@ -115,8 +115,20 @@ def cost(view: str, side_px: int) -> float:
     Returns:
         Times the cost of `plain`.
     """
-    side = VIEWS[view](torch.zeros(1, 3, side_px, side_px)).shape[3]
-    return float(side / side_px) ** 2
+    return float(side_of(view, side_px) / side_px) ** 2
+
+
+def side_of(view: str, side_px: int) -> int:
+    """Tell how large a photo is to the network.
+
+    Args:
+        view: One of `VIEWS`.
+        side_px: Side of a photo.
+
+    Returns:
+        Side of what the network sees, in pixels.
+    """
+    return int(VIEWS[view](torch.zeros(1, 3, side_px, side_px)).shape[3])
 
 
 def _resized(x: Tensor, factor: float) -> Tensor:
