@@ -84,6 +84,8 @@ ONE = pl.col("id") == "p00001.jpg"
         (where(ONE, 0, "group"), False),
         (("q" + pl.col("id")).alias("id"), False),
         ((~ONE).alias("readable"), False),
+        (pl.lit(None, pl.Int64).alias("fold"), True),
+        (where(ONE, 3, "fold"), False),
     ],
 )
 def test_fingerprint_hangs_on_what_training_hangs_on(change: pl.Expr, same: bool) -> None:

@@ -99,17 +99,40 @@ class Manifest:
         """
         return self.table.filter((pl.col("part") == "train") & pl.col("readable")).sort("id")
 
+    def check_classes(self) -> None:
+        """Refuse photos that leave a class unlearned.
+
+        Raises:
+            DataError: If fewer than two classes have a photo that can be read, or one has none.
+        """
+        seen = self.trainable()["label"].unique().sort().to_list()
+        if len(seen) < 2:
+            found = f"only {seen[0]!r}" if seen else "no photo that can be read"
+            raise DataError(
+                f"Telling models apart takes photos of 2 classes or more, but {self.root} has"
+                f" {found}. Add the other classes, each in its own folder."
+            )
+        if lost := [name for name in self.labels.names if name not in set(seen)]:
+            raise DataError(
+                f"{len(lost):,} of {len(self.labels.names):,} classes have no photo that can be"
+                f" read: {listed(lost)}. A model would give them a probability without having seen"
+                " one. Mend their photos (chajong audit DATA says what is wrong with them), or take"
+                " them away."
+            )
+
     @cached_property
     def fingerprint(self) -> str:
         """Name this manifest by what training depends on, wherever its folder lies.
 
         Returns:
-            16 hexadecimal digits over the classes, and id, label, content and group of the
-            readable train photos.
+            16 hexadecimal digits over the classes, and id, label, content, group and, where the
+            user gave any, fold of the readable train photos.
         """
+        rows = self.trainable()
         # A group goes by its first photo, because its number also hangs on the test photos.
         group = pl.col("id").first().over("group")
-        columns = self.trainable().select("id", "label", "sha256", group=group)
+        fold = ["fold"] if rows["fold"].null_count() < rows.height else []
+        columns = rows.select("id", "label", "sha256", *fold, group=group)
         return fingerprint("manifest", self.labels.fingerprint, columns.to_dict(as_series=False))
 
     def path_of(self, path: str) -> Path:

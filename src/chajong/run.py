@@ -312,7 +312,7 @@ class Run:
             raise RunError(
                 f"{self.folder} holds a run of other data: {self.record.num_photos} photos of "
                 f"{self.record.data} then, {facts.num_photos} of {facts.data} now (or their "
-                "labels, contents or groups differ). Choose another folder with --out."
+                "labels, contents, groups or folds differ). Choose another folder with --out."
             )
         if facts.weights != self.record.weights:
             raise RunError(

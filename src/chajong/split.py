@@ -120,25 +120,19 @@ def split(manifest: Manifest, num_folds: int, seed: int) -> Split:
         A split in which every class can be learnt for every fold.
 
     Raises:
-        DataError: If that cannot be: too few classes, photos or groups, or the user's folds are
-            incomplete or not `num_folds`.
+        DataError: If that cannot be: too few classes, photos or groups, a class without a photo
+            that can be read, or the user's folds are incomplete or not `num_folds`.
     """
     if num_folds < 2:
         raise DataError(
             f"The number of folds must be 2 or more. Got {num_folds}. To train on every photo"
             " without folds, say --fold all."
         )
+    manifest.check_classes()
     rows = manifest.trainable()
-    labels = rows["label"].unique().sort()
-    if len(labels) < 2:
-        found = f"only {labels[0]!r}" if len(labels) else "no photo that can be read"
-        raise DataError(
-            f"Telling models apart takes photos of 2 classes or more, but {manifest.root} has"
-            f" {found}. Add the other classes, each in its own folder."
-        )
-    classes = rows["label"].replace_strict(labels, range(len(labels)), return_dtype=pl.Int64)
+    classes = manifest.labels.indices(rows["label"].to_list())
     folds = _user_folds(rows, num_folds) or _deal(
-        rows["group"].to_numpy(), classes.to_numpy(), num_folds, seed
+        rows["group"].to_numpy(), classes, num_folds, seed
     )
     table = rows.select("id", pl.Series("fold", folds, dtype=pl.Int64), "group")
     result = Split(table, num_folds, seed, manifest.fingerprint)

@@ -12,9 +12,11 @@ import pytest
 
 from chajong.corrections import Corrections, Decision
 from chajong.errors import ChajongError, DataError, RecipeError, RunError, WeightsError
+from chajong.manifest import Manifest
 from chajong.predictions import Predictions
 from chajong.recipe import Data, Folds, Grow, Infer, Model
 from chajong.run import Run, now
+from chajong.split import Split, split
 from chajong.tracking.guard import Trackers
 from chajong.training.model import Material
 from chajong.training.train import Options, _prepare, _train_models, train
@@ -123,6 +125,52 @@ def test_one_model_of_all_photos(photos: Path, tmp_path: Path) -> None:
     assert run.score() is None
     with pytest.raises(RunError, match="different runs"):
         train(photos, recipe, options(tmp_path))
+
+
+def test_a_class_without_a_photo_that_can_be_read(photos: Path, tmp_path: Path) -> None:
+    for path in (photos / "green").iterdir():
+        path.write_bytes(b"no photo")
+    for fold in (None, "all"):
+        with pytest.raises(DataError, match=r"1 of 3 classes have no photo .*: 'green'"):
+            train(photos, make_recipe(), options(tmp_path, fold=fold))
+    shutil.rmtree(photos / "green")
+    shutil.rmtree(photos / "blue")
+    for fold in (None, "all"):
+        with pytest.raises(DataError, match=r"2 classes or more, but .* has only '빨강'"):
+            train(photos, make_recipe(), options(tmp_path, fold=fold))
+
+
+def test_other_folds_of_the_user_are_another_run(photos: Path, tmp_path: Path) -> None:
+    paths = sorted(photos.rglob("*.jpg"))
+    table = pl.DataFrame({"path": map(str, paths), "label": [path.parent.name for path in paths]})
+    for turned in (0, 1):
+        folds = [(place + turned) % 2 for place in range(len(paths))]
+        table.with_columns(fold=pl.Series(folds)).write_csv(tmp_path / "photos.csv")
+        asked = options(tmp_path, fold=str(turned))
+        if not turned:
+            run = train(tmp_path / "photos.csv", make_recipe(train_epochs=1), asked)
+            assert run is not None
+            assert run.done == ("0",)
+            continue
+        with pytest.raises(RunError, match="groups or folds differ"):
+            train(tmp_path / "photos.csv", make_recipe(train_epochs=1), asked)
+
+
+def test_folds_stay_as_they_were_dealt(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe(train_epochs=1)
+    run = train(photos, recipe, options(tmp_path, fold="0"))
+    assert run is not None
+
+    def dealt_otherwise(manifest: Manifest, num_folds: int, seed: int) -> Split:
+        made = split(manifest, num_folds, seed)
+        return replace(made, table=made.table.with_columns(fold=1 - pl.col("fold")))
+
+    monkeypatch.setattr("chajong.training.train.split", dealt_otherwise)
+    assert train(photos, recipe, options(tmp_path)) is not None
+    table = Predictions.load(run.predictions_path)
+    assert table.folds == tuple(run.split().table["fold"])
 
 
 def test_some_folds_only(photos: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from chajong.progress import say
 from chajong.recipe import Recipe
 from chajong.run import Record, Run, now
 from chajong.score import score
-from chajong.split import split
+from chajong.split import Split, split
 from chajong.tracking.guard import LIMIT_S, Trackers, tracked
 from chajong.tracking.tracker import Service
 from chajong.training.allocator import keep_large_blocks
@@ -111,7 +111,7 @@ def _prepare(data: Path, recipe: Recipe, options: Options, world: World) -> Mate
     manifest = audit(data, options.layout, options.cache_folder)
     if corrections is not None:
         manifest = corrections.apply(manifest)
-    rows = manifest.trainable()
+    manifest.check_classes()
     folds = (
         None if models == ("all",) else split(manifest, recipe.folds.num_folds, recipe.folds.seed)
     )
@@ -120,7 +120,7 @@ def _prepare(data: Path, recipe: Recipe, options: Options, world: World) -> Mate
         recipe_fingerprint=recipe.fingerprint,
         data=str(data.resolve()),
         data_fingerprint=manifest.fingerprint,
-        num_photos=len(rows),
+        num_photos=manifest.trainable().height,
         models=models,
         weights=source.name,
         licence=source.licence,
@@ -137,6 +137,8 @@ def _prepare(data: Path, recipe: Recipe, options: Options, world: World) -> Mate
     )
     folder = options.out or Path("runs") / _folder_name(recipe, facts)
     run = Run.start(folder, recipe, manifest, folds, facts) if world.leads else Run.load(folder)
+    if folds is not None:
+        folds = run.split()  # as it was at the start, should another version deal otherwise
     if world.leads:
         _introduce(run, manifest)
     return Material(
@@ -257,15 +259,15 @@ def _train_models(material: Material, options: Options, world: World, trackers: 
                 train_model(material, name, cache, world, every_s, trackers)
                 world.wait()
     if material.folds is not None and world.leads:
-        _join(run, material.manifest)
+        _join(run, material.manifest, material.folds)
 
 
-def _join(run: Run, manifest: Manifest) -> None:
-    trained = [name for name in run.models if run.is_done(name)]
-    if len(trained) < len(run.models) or run.score_path.exists():
+def _join(run: Run, manifest: Manifest, folds: Split) -> None:
+    if len(run.done) < len(run.models) or run.score_path.exists():
         return
-    parts = [Predictions.load(run.model_folder(name) / "oof.parquet") for name in trained]
-    table = Predictions.merge_folds(parts)
+    parts = [Predictions.load(run.model_folder(name) / "oof.parquet") for name in run.models]
+    held_out = folds.table.filter(pl.col("fold").is_in([int(name) for name in run.models]))
+    table = Predictions.merge_folds(parts, expected=held_out["id"].to_list())
     table.save(run.predictions_path)
     groups = dict(zip(manifest.table["id"], manifest.table["group"], strict=True))
     found = score(table, table.truth(), run.labels.equal, groups)
