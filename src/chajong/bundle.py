@@ -17,7 +17,6 @@ optional field of bundle.json names; older versions refuse a bundle by its `form
 Shapes: n photos, k networks, v views, c classes.
 """
 
-import hashlib
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -34,6 +33,7 @@ from chajong.files import (
     fingerprint,
     make_folder,
     read_json,
+    sha256_of,
     swap_folders,
     write_json,
     write_text,
@@ -334,7 +334,7 @@ class Bundle:
         write_json(self.folder / _GOLDEN, asdict(self.golden))
         write_json(self.folder / _CARD, card)
         write_text(self.folder / "CARD.md", text)
-        sums = [f"{_sha256(self.folder / name)}  {name}\n" for name in _files(self.folder)]
+        sums = [f"{sha256_of(self.folder / name)}  {name}\n" for name in _files(self.folder)]
         write_text(self.folder / _SUMS, "".join(sums))
 
     @staticmethod
@@ -409,10 +409,5 @@ def _touched(folder: Path) -> Iterator[str]:
     if strange := sorted(set(files) - set(sums)):
         yield f"it holds {listed(strange)}, which its {_SUMS} does not list"
     for name in files:
-        if name in sums and _sha256(folder / name) != sums[name]:
+        if name in sums and sha256_of(folder / name) != sums[name]:
             yield f"the checksum of {name} differs"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -89,6 +89,19 @@ def test_a_photo_that_is_gone_is_named(run: Run) -> None:
         aside.rename(path)
 
 
+def test_a_photo_that_is_another_now_is_named(run: Run) -> None:
+    manifest = run.manifest()
+    first, second = (manifest.path_of(path) for path in manifest.table["path"][:2])
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    try:
+        with pytest.raises(DataError, match=r"1 photo\(s\) .* are no longer what they were"):
+            look_again(run, VIEWS)
+    finally:
+        first.write_bytes(content)
+    assert look_again(run, VIEWS).views == VIEWS
+
+
 def test_a_blend_comes_back_from_its_folder(blend: Blend, tmp_path: Path) -> None:
     assert Blend.load(tmp_path / "blend") == blend
     nested = Predictions.load(tmp_path / "blend" / "oof.parquet")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.errors import DataError, RunError
+from chajong.files import sha256_of
 from chajong.manifest import Manifest
 from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.predictions import OK, Predictions
@@ -94,8 +95,13 @@ def _of_fold(run: Run, name: str, manifest: Manifest, views: tuple[str, ...]) ->
 def _held_out(
     run: Run, name: str, manifest: Manifest, first: Predictions, views: tuple[str, ...]
 ) -> NDArray[np.float32]:
-    paths = dict(zip(manifest.table["id"], manifest.table["path"], strict=True))
-    refs = [PhotoRef(id_, manifest.path_of(paths[id_]), "test") for id_ in first.ids]
+    known = {id_: (path, sha) for id_, path, sha in manifest.table["id", "path", "sha256"].rows()}
+    refs = [PhotoRef(id_, manifest.path_of(known[id_][0]), "test") for id_ in first.ids]
+    if changed := [ref.id for ref in refs if _is_another(ref.path, known[ref.id][1])]:
+        raise DataError(
+            f"{len(changed):,} photo(s) that {run.folder} was trained on are no longer what they "
+            f"were: {listed(changed)}. Put them back, or train again."
+        )
     # One model, so either mean is what it says.
     statuses, log_probs = look(run, (name,), refs, views, "log")
     if bad := [id_ for id_, status in zip(first.ids, statuses, strict=True) if status != OK]:
@@ -104,3 +110,10 @@ def _held_out(
             f"{listed(bad)}. Put them back, or train again without them."
         )
     return log_probs
+
+
+def _is_another(path: Path, sha256: str) -> bool:
+    try:
+        return sha256_of(path) != sha256
+    except OSError:  # told of when it is looked at
+        return False
