@@ -14,6 +14,7 @@ from chajong.errors import ResourceError, RunError, TrainingError
 from chajong.progress import Interrupted
 from chajong.recipe import Ema, Focal, Mix, Model
 from chajong.recipe_augment import Crop, Flip, RandAugment
+from chajong.training.checkpoint import Checkpoint
 from chajong.training.fit import Fit
 from chajong.training.loader import Examples
 from tests.training.tiny import (
@@ -91,6 +92,39 @@ def test_a_stopped_training_goes_on_bit_by_bit(
     history, weights = stop_and_go(tmp_path, everything_on(), steps)
     assert history == uninterrupted[1]
     assert_same_weights(weights, uninterrupted[2])
+
+
+def scaled(fit: Fit) -> Fit:
+    """Have it compute as on a GPU with fp16, which scales what it propagates back."""
+    fit.precision = "fp16"
+    fit.scaler = torch.amp.GradScaler("cpu")
+    return fit
+
+
+@pytest.mark.parametrize("first", ["fp16", "fp32"])
+def test_on_a_machine_of_another_precision_it_goes_on(
+    first: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Stopped between the two batches of an update: the gradient of the first must still count.
+    recipe = make_recipe(optim_accumulate=2)
+    wanted = ringing(make_fit(tmp_path / "fp32", recipe), 1)
+    with pytest.raises(Interrupted):
+        wanted.run()
+    begun, going_on = make_fit(tmp_path / first, recipe), make_fit(tmp_path / first, recipe)
+    if first == "fp16":
+        with pytest.raises(Interrupted):
+            ringing(scaled(begun), 1).run()
+    else:
+        scaled(going_on)
+    Checkpoint.restore(going_on.checkpoint_path, going_on)
+    assert f"fold 0 began in {first} and goes on in {going_on.precision}" in capsys.readouterr().err
+    scale = going_on.scaler.get_scale()
+    one, other = (
+        torch.cat([p.grad.flatten() for p in fit.network.parameters() if p.grad is not None])
+        for fit in (wanted, going_on)
+    )
+    assert (other / scale - one).norm() < 0.5 * one.norm()  # not 65,536
+    assert len(going_on.run()) == 3
 
 
 def test_the_time_before_a_stop_counts(tmp_path: Path) -> None:

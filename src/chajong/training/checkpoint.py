@@ -10,6 +10,7 @@ from torch import Tensor
 
 from chajong.errors import RunError
 from chajong.files import replacing
+from chajong.progress import say
 
 if TYPE_CHECKING:
     from chajong.training.fit import Fit
@@ -53,8 +54,9 @@ class Checkpoint:
             path: The file.
             fit: The training.
         """
+        scale = fit.scaler.get_scale()
         gradients = {
-            name: parameter.grad
+            name: parameter.grad / scale
             for name, parameter in fit.network.named_parameters()
             if parameter.grad is not None
         }
@@ -62,6 +64,7 @@ class Checkpoint:
             "at": {f.name: getattr(self, f.name) for f in fields(self)},
             "weights": fit.states(),
             "optimiser": fit.optimiser.state_dict(),
+            "precision": fit.precision,
             "scaler": fit.scaler.state_dict(),
             # Batches that were accumulated but not yet applied.
             "gradients": gradients,
@@ -74,7 +77,7 @@ class Checkpoint:
 
     @staticmethod
     def restore(path: Path, fit: "Fit") -> "Checkpoint":
-        """Put a training back to where it stood.
+        """Put a training back to where it stood, even if it computes in another precision now.
 
         Args:
             path: The file; where it is missing, training starts at the beginning.
@@ -92,14 +95,20 @@ class Checkpoint:
             state = torch.load(path, map_location="cpu", weights_only=True)
             fit.load_states(state["weights"])
             fit.optimiser.load_state_dict(state["optimiser"])
-            fit.scaler.load_state_dict(state["scaler"])
+            began_in = state.get("precision", fit.precision)
+            if began_in == fit.precision:
+                fit.scaler.load_state_dict(state["scaler"])
+            scale = fit.scaler.get_scale()
             for name, parameter in fit.network.named_parameters():
                 gradient = state["gradients"].get(name)
-                parameter.grad = None if gradient is None else gradient.to(parameter.device)
-            return Checkpoint(**state["at"])
+                parameter.grad = None if gradient is None else gradient.to(parameter.device) * scale
+            at = Checkpoint(**state["at"])
         except Exception as error:  # damage shows in dozens of ways
             reason = next(iter(str(error).splitlines()), "")[:200]
             raise RunError(
                 f"The checkpoint {path} cannot be used: {reason} ({type(error).__name__}). "
                 "Delete it to train this fold anew."
             ) from error
+        if began_in != fit.precision and fit.world.leads:
+            say(f"fold {fit.fold.name} began in {began_in} and goes on in {fit.precision}")
+        return at
