@@ -74,7 +74,7 @@ def others(value: Any) -> Iterator[Any]:
     elif isinstance(value, int | float):
         yield from (value + 1, value + 2, value * 0.9, 0.5 * value, 0.1)
     else:
-        yield from (None, "crop", "letterbox", "fp16", "raw", "last", "cosine", "cross_entropy")
+        yield from (None, "crop", "letterbox", "fp16", "raw", "best", "cosine", "cross_entropy")
         yield from ("flip", "something", 2, 0.5, [0], {})
 
 

@@ -258,7 +258,9 @@ class Train(Part):
     patience: Annotated[Whole, Field(ge=1)] | None = Field(
         None, description="epochs without a better validation log loss before it stops"
     )
-    keep: Literal["best", "last"] = Field("best", description="the epoch whose weights stay")
+    keep: Literal["best", "last"] = Field(
+        "last", description="the epoch whose weights stay; best is chosen by the held-out photos"
+    )
     ema: Ema | None = None
     swa: Swa | None = None
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -276,6 +278,11 @@ class Train(Part):
     def averages(self) -> bool:
         """Whether averaged weights are kept beside the raw ones."""
         return self.ema is not None or self.swa is not None
+
+    @property
+    def chooses_by_score(self) -> bool:
+        """Whether held-out photos say when to stop, so that their score flatters."""
+        return self.keep == "best" or self.patience is not None
 
 
 class Folds(Part):

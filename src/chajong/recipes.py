@@ -70,7 +70,7 @@ def _ladder() -> tuple[Recipe, ...]:
         ),
         optim=AdamW(lr=1e-4, weight_decay=0.05),
         schedule=Constant(),
-        train=Train(epochs=100, batch_size=64, head_only=0.1, patience=10, seed=42),
+        train=Train(epochs=100, batch_size=64, head_only=0.1, patience=10, keep="best"),
         folds=Folds(num_folds=5, trained=(0,)),
         infer=Infer(views=("plain", "flip")),
     )
@@ -118,7 +118,7 @@ def _cars_fast() -> Recipe:
         mix=Mix(cutmix=1.0, p=0.4, until=0.85),
         optim=AdamW(lr=2e-3, weight_decay=0.05),
         schedule=OneCycle(),
-        train=Train(epochs=16, batch_size=64, keep="last"),
+        train=Train(epochs=16, batch_size=64),
         # Both fitted on held-out photos of docs/results.md, never on test photos.
         infer=Infer(views=("flip", "small", "zoom_flip", "tilt_left"), temperature=0.7),
     )
@@ -162,7 +162,7 @@ def _demo() -> Recipe:
         mix=Mix(cutmix=1.0, p=0.2, until=0.9),
         optim=AdamW(lr=4e-3, weight_decay=0.05),
         schedule=OneCycle(),
-        train=Train(epochs=15, batch_size=32, keep="last"),
+        train=Train(epochs=15, batch_size=32),
         folds=Folds(num_folds=3),
         infer=Infer(temperature=0.5),
     )

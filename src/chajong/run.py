@@ -154,6 +154,14 @@ class Run:
         """
         return Split.load(self.folder / _SPLIT)
 
+    @property
+    def caution(self) -> tuple[str, ...]:
+        """What keeps the out-of-fold score from being all of the truth."""
+        if not self.recipe.train.chooses_by_score:
+            return ()
+        said = "the photos that this is the score of said when to stop, which flatters"
+        return (f"{self.folder.name}: {said} (train.keep=best or train.patience)",)
+
     def score(self) -> dict[str, Any] | None:
         """Read the score.
 

@@ -21,7 +21,9 @@ data: {size_px: 32}
 augment: [{kind: crop}, {kind: flip}, {kind: color_jitter}, {kind: trivial_augment}]
 mix: {mixup: 0.4, cutmix: 1.0, p: 0.7}
 optim: {lr: 0.003, accumulate: 2, clip_norm: 1.0}
-train: {epochs: 4, batch_size: 8, precision: fp32, ema: {decay: 0.8}, head_only: 0.25, patience: 3}
+train:
+  {epochs: 4, batch_size: 8, precision: fp32, ema: {decay: 0.8}, head_only: 0.25, patience: 3,
+   keep: best}
 folds: {num_folds: 2}
 """
 

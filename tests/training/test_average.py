@@ -18,9 +18,7 @@ from tests.training.tiny import CPU, assert_same_weights, final, make_fit, make_
 
 def test_it_is_the_plain_mean_of_the_weights_after_the_last_steps(tmp_path: Path) -> None:
     # 3 batches an epoch and 4 epochs: the mean is over the last 6 of 12 steps.
-    fit = make_fit(
-        tmp_path, make_recipe(train_swa=Swa(last=0.5), train_epochs=4, train_keep="last")
-    )
+    fit = make_fit(tmp_path, make_recipe(train_swa=Swa(last=0.5), train_epochs=4))
     seen: list[Tensor] = []
     update = fit.update
 
@@ -48,9 +46,7 @@ def test_steps_of_several_batches_count_once(tmp_path: Path) -> None:
 
 
 def test_batch_norms_are_those_of_the_mean(tmp_path: Path) -> None:
-    fit = make_fit(
-        tmp_path, make_recipe(train_swa=Swa(last=1.0), train_epochs=2, train_keep="last")
-    )
+    fit = make_fit(tmp_path, make_recipe(train_swa=Swa(last=1.0), train_epochs=2))
     fit.run()
     assert fit.average is not None
     norms = [n for n, m in fit.network.named_modules() if isinstance(m, nn.BatchNorm2d)]
@@ -93,7 +89,7 @@ def test_networks_without_batch_norm_are_not_asked() -> None:
 
 @pytest.mark.parametrize("step", [2, 5, 8, 11])
 def test_it_goes_on_bit_by_bit(step: int, tmp_path: Path) -> None:
-    recipe = make_recipe(train_swa=Swa(last=0.5), train_epochs=4, train_keep="last")
+    recipe = make_recipe(train_swa=Swa(last=0.5), train_epochs=4)
     wanted = final(make_fit(tmp_path / "whole", recipe))
     with pytest.raises(Interrupted):
         ringing(make_fit(tmp_path / "parts", recipe), step).run()

@@ -192,7 +192,7 @@ def test_the_gradient_is_that_of_the_divergence_from_the_teacher(tmp_path: Path)
 def test_a_taught_training_goes_on_bit_by_bit(tmp_path: Path) -> None:
     def fit(folder: str, **more: Any) -> Any:
         teacher = Teacher((an_eye(3),), Distil(online=True), MEAN, STD)
-        recipe = make_recipe(mix=Mix(cutmix=1.0), train_keep="last")
+        recipe = make_recipe(mix=Mix(cutmix=1.0))
         return make_fit(tmp_path / folder, recipe, teacher=teacher, **more)
 
     wanted = final(fit("whole"))

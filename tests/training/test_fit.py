@@ -147,7 +147,7 @@ def against_the_truth() -> Examples:
 def test_patience_ends_it_and_the_best_epochs_weights_stay(tmp_path: Path) -> None:
     fit = make_fit(
         tmp_path / "a",
-        make_recipe(train_epochs=20, train_patience=3, train_ema=Ema(decay=0.5)),
+        make_recipe(train_epochs=20, train_patience=3, train_keep="best", train_ema=Ema(decay=0.5)),
         validation=against_the_truth(),
     )
     history, weights = final(fit)
@@ -155,14 +155,14 @@ def test_patience_ends_it_and_the_best_epochs_weights_stay(tmp_path: Path) -> No
     best = int(np.argmin(losses)) + 1
     assert fit.at.best_epoch == best
     assert len(history) == best + 3 < 20
-    short = make_recipe(train_epochs=best, train_keep="last", train_ema=Ema(decay=0.5))
+    short = make_recipe(train_epochs=best, train_ema=Ema(decay=0.5))
     stopped_then = make_fit(tmp_path / "b", short, validation=against_the_truth())
     stopped_then.run()
     assert_same_weights(weights, weights_of(stopped_then))
 
 
 def test_the_last_weights_stay_if_asked_for(tmp_path: Path) -> None:
-    recipe = make_recipe(train_epochs=4, train_keep="last")
+    recipe = make_recipe(train_epochs=4)
     fit = make_fit(tmp_path / "a", recipe, validation=against_the_truth())
     history, weights = final(fit)
     assert fit.at.best_epoch < len(history)
@@ -186,7 +186,7 @@ def test_the_head_only_phase_does_not_eat_the_patience(ema: Ema | None, tmp_path
 
 
 def test_in_the_head_only_phase_the_body_stays(tmp_path: Path) -> None:
-    recipe = make_recipe(train_epochs=2, train_head_only=0.5, train_keep="last")
+    recipe = make_recipe(train_epochs=2, train_head_only=0.5)
     fit = make_fit(tmp_path / "a", recipe)
     before = weights_of(fit)
     bodies = []

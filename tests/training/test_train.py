@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from chajong.blending.make import make_blend
 from chajong.corrections import Corrections, Decision
 from chajong.errors import ChajongError, DataError, RecipeError, RunError, WeightsError
 from chajong.manifest import Manifest
@@ -53,6 +54,23 @@ def test_the_run_folder_holds_everything(finished: Run) -> None:
         best = min(history, key=lambda entry: entry["log_loss"])
         assert facts["best_epoch"] == best["epoch"]
     assert finished.manifest().fingerprint == finished.record.data_fingerprint
+
+
+def test_a_score_says_where_it_chose_the_epoch_itself(finished: Run, tmp_path: Path) -> None:
+    assert any("said when to stop, which flatters" in line for line in finished.summary())
+    recipes = [
+        make_recipe(**{name: value})
+        for name, value in (("train_keep", "last"), ("train_keep", "best"), ("train_patience", 3))
+    ]
+    assert [bool(replace(finished, recipe=recipe).caution) for recipe in recipes] == [
+        False,
+        True,
+        True,
+    ]
+    _, nested = make_blend(
+        [finished], [Predictions.load(finished.predictions_path)], 2, tmp_path / "blend"
+    )
+    assert nested.notes == finished.caution
 
 
 def test_every_photo_is_answered_once_by_the_fold_that_did_not_see_it(finished: Run) -> None:

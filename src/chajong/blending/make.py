@@ -5,6 +5,7 @@ Shapes: n photos, k voices, c classes.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,7 @@ def make_blend(
     )
     group_of = dict(zip(tables[0].ids, data.groups.tolist(), strict=True))
     result = score(nested, nested.truth(), labels.equal, group_of)
+    result = replace(result, notes=(*result.notes, *chain(*(run.caution for run in runs))))
     blend = Blend(
         names=labels.names,
         equal=labels.equal,

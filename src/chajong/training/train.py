@@ -1,7 +1,7 @@
 """From a folder of photos and a recipe to a finished run."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -271,4 +271,4 @@ def _join(run: Run, manifest: Manifest, folds: Split) -> None:
     table.save(run.predictions_path)
     groups = dict(zip(manifest.table["id"], manifest.table["group"], strict=True))
     found = score(table, table.truth(), run.labels.equal, groups)
-    write_json(run.score_path, found.as_dict())
+    write_json(run.score_path, replace(found, notes=(*found.notes, *run.caution)).as_dict())
