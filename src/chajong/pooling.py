@@ -178,6 +178,26 @@ def merged(voices: NDArray[AnyFloat], canonical: NDArray[np.intp]) -> NDArray[An
     return made
 
 
+def mean_of_networks(said: Floats, pooling: Pooling, canonical: NDArray[np.intp]) -> Floats:
+    """Take the mean of networks that count alike, view by view, equal classes as one.
+
+    Args:
+        said: (n, k, v, c) log-probabilities of k networks through v views.
+        pooling: Which mean.
+        canonical: (c,) the class that each class counts as.
+
+    Returns:
+        (n, v, c).
+    """
+    num_networks, num_views = said.shape[1:3]
+    alike = np.full(num_networks, 1 / num_networks)
+    means = []
+    for view in range(num_views):
+        voices = said[:, :, view]
+        means.append(spread(pool(merged(voices, canonical), alike, pooling), voices, canonical))
+    return np.stack(means, axis=1)
+
+
 def spread(pooled: Floats, voices: Floats, canonical: NDArray[np.intp]) -> Floats:
     """Share the probability of a group of equal classes out among them, as the voices do.
 

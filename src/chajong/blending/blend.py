@@ -16,7 +16,7 @@ from chajong.errors import RunError
 from chajong.files import fingerprint, read_json, write_json
 from chajong.labels import Labels
 from chajong.photos.walk import is_there
-from chajong.pooling import Fitted, Floats, Pooling, Vector, merged, spread
+from chajong.pooling import Fitted, Floats, Pooling, Vector, mean_of_networks, merged, spread
 
 _FORMAT = 1
 _FILE = "blend.json"
@@ -185,6 +185,18 @@ class Blend:
         voices = np.concatenate(said, axis=1)
         canonical = self.labels.canonical
         return spread(self.fitted(merged(voices, canonical)), voices, canonical)
+
+    def answer_of_networks(self, said: Sequence[Floats]) -> Floats:
+        """Join what the networks of the members say.
+
+        Args:
+            said: For each member (n, k, v, c), its k networks through its views.
+
+        Returns:
+            (n, c) log-probabilities, normalised.
+        """
+        canonical = self.labels.canonical
+        return self.answer([mean_of_networks(each, self.pooling, canonical) for each in said])
 
     def lines(self) -> Iterator[str]:
         """Explain the choice.

@@ -29,8 +29,9 @@ class Comparison:
         fitted: The taken method, fitted on all photos.
         folds: (n,) the fold of each photo.
         fits: The taken method, fitted without each fold.
-        nested: (n, c) log-probabilities of each photo, by a method that was both chosen and
-            fitted without its fold.
+        nested: (n, c) log-probabilities of each photo, by a method that was fitted without its
+            fold and chosen by the losses of the other folds. The fits that lost them may have
+            learned from the photo.
     """
 
     methods: tuple[Method, ...]

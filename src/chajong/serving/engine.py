@@ -19,7 +19,7 @@ from chajong.errors import BundleError
 from chajong.gallery import unit
 from chajong.graph import WHOLE, Output
 from chajong.photos.preprocess import Preprocess
-from chajong.pooling import Floats, Pooling, pool
+from chajong.pooling import Floats
 from chajong.serving.newcomers import Newcomers
 from chajong.serving.runtimes import Session, has, open_session
 
@@ -193,7 +193,7 @@ class Engine:
             (n, l) log-probabilities, normalised, of the classes that were learned.
         """
         blend = self.bundle.facts.blend
-        return blend.answer([mean_of_networks(each, blend.pooling) for each in said])
+        return blend.answer_of_networks(said)
 
     def check_golden(self) -> None:
         """Answer the golden photos.
@@ -299,18 +299,3 @@ def products_alone() -> AbstractContextManager[object]:
     """
     limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
     return limits
-
-
-def mean_of_networks(said: Floats, pooling: Pooling) -> Floats:
-    """Take the mean of the networks of a run, view by view, as they are in torch.
-
-    Args:
-        said: (n, k, v, c) log-probabilities.
-        pooling: Which mean.
-
-    Returns:
-        (n, v, c).
-    """
-    num_networks, num_views = said.shape[1:3]
-    alike = np.full(num_networks, 1 / num_networks)
-    return np.stack([pool(said[:, :, v], alike, pooling) for v in range(num_views)], axis=1)

@@ -14,7 +14,6 @@ from chajong.bundle import Proof
 from chajong.labels import Labels
 from chajong.metrics import photo_losses
 from chajong.pooling import Floats
-from chajong.serving.engine import mean_of_networks
 
 MIN_PHOTOS = 500
 """Fewer prove nothing."""
@@ -42,7 +41,7 @@ class Answers:
         Returns:
             (n, c).
         """
-        return blend.answer([mean_of_networks(each, blend.pooling) for each in self.said])
+        return blend.answer_of_networks(self.said)
 
     def held_out(
         self, blend: Blend, rows: NDArray[np.intp], networks: Sequence[NDArray[np.intp]]

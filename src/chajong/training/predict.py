@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from chajong.blending.blend import Blend
 from chajong.errors import RunError
+from chajong.labels import Labels
 from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.photos.stream import good_pixels, read_batches
-from chajong.pooling import Pooling, pool
+from chajong.pooling import Pooling, mean_of_networks
 from chajong.predictions import OK, Predictions
 from chajong.progress import Progress
 from chajong.run import Run
@@ -73,7 +74,7 @@ def predict_blend(blend: Blend, photos: Path, device: torch.device | None = None
     refs = find_unlabelled(photos)
     runs = members_of(blend)
     said = [
-        look(run, run.done, refs, member.views, blend.pooling, device)
+        look(run, run.done, refs, member.views, blend.pooling, device, blend.labels)
         for run, member in zip(runs, blend.members, strict=True)
     ]
     statuses = said[0][0]
@@ -121,6 +122,7 @@ def look(
     views: Sequence[str],
     pooling: Pooling,
     device: torch.device | None = None,
+    labels: Labels | None = None,
 ) -> tuple[tuple[str, ...], NDArray[np.float32]]:
     """Look at photos with models of a run.
 
@@ -131,6 +133,7 @@ def look(
         views: v names of views.
         pooling: Which mean of the models.
         device: Where to compute; a GPU where there is one, if none.
+        labels: Which classes count as one; those of the run if none.
 
     Returns:
         A status for each photo, and (n, v, c) log-probabilities, NaN where it is not "ok".
@@ -146,11 +149,13 @@ def look(
     eyes = [open_eye(run, name, device or pick_device()) for name in models]
     log_probs = np.full((len(refs), len(views), len(run.labels.names)), np.nan, np.float32)
     statuses: list[str] = []
+    canonical = (labels or run.labels).canonical
     with Progress(f"predicting with {len(eyes)} model(s)", len(refs)) as progress:
         for batch in read_batches(refs, evaluation_preprocess(run.recipe), _BATCH):
             places, pixels = good_pixels(batch)
             if len(places):
-                log_probs[len(statuses) + places] = _look(eyes, pixels, views, pooling)
+                said = _said(eyes, torch.from_numpy(pixels), views)
+                log_probs[len(statuses) + places] = mean_of_networks(said, pooling, canonical)
             statuses += [read.status for read in batch]
             progress.advance(len(batch))
     return tuple(statuses), log_probs
@@ -186,13 +191,7 @@ def open_eye(run: Run, name: str, device: torch.device) -> Eye:
     )
 
 
-def _look(
-    eyes: Sequence[Eye], pixels: NDArray[np.uint8], views: Sequence[str], pooling: Pooling
-) -> NDArray[np.float32]:
-    photos = torch.from_numpy(pixels)
-    alike = np.full(len(eyes), 1 / len(eyes))
-    looks = []
-    for view in views:
-        x = eyes[0].prepare(photos, view)  # the same for all models of a run
-        looks.append(pool(np.stack([eye.answer(x) for eye in eyes], axis=1), alike, pooling))
-    return np.stack(looks, axis=1)
+def _said(eyes: Sequence[Eye], photos: torch.Tensor, views: Sequence[str]) -> NDArray[np.float32]:
+    # (n, k, v, c); what is prepared is the same for all models of a run.
+    looks = [[eye.answer(x) for eye in eyes] for x in (eyes[0].prepare(photos, v) for v in views)]
+    return np.stack([np.stack(each, axis=1) for each in looks], axis=2)
