@@ -1,9 +1,10 @@
 """How well a bundle knows what it does not know, and how well it learns a car from five photos.
 
     python -m benchmarks.strange_photos DATA --weights FILE --work FOLDER --labels FILE
-        [--others FOLDER] [--epochs 16] [--folds 4] [--trained 1] [--held-out 20] [--seed 0]
+        [--others FOLDER] [--recipe cars-fast] [--epochs 16] [--folds 4] [--trained 1] [--jobs 1]
+        [--held-out 20] [--seed 0] [--set KEY=VALUE...]
 
-So many classes of DATA are held out; `cars-fast` is trained on the others and exported. Asked are
+So many classes of DATA are held out; a recipe is trained on the others and exported. Asked are
 test photos of the learned classes (`--labels` is a CSV of ID and label of DATA's test photos),
 all photos of the held-out classes, close-ups cut out of test photos, and crops of the photos in
 OTHERS. OTHERS is any folder of photos of other things; the results name the one that was used.
@@ -61,9 +62,11 @@ def main() -> None:
         "--labels", type=Path, required=True, help="a CSV of ID and label of the test photos"
     )
     parser.add_argument("--others", type=Path, help="photos of other things")
+    parser.add_argument("--recipe", default="cars-fast")
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--trained", type=int, default=1, help="how many of the folds to train")
+    parser.add_argument("--jobs", type=int, default=1, help="folds at a time")
     parser.add_argument("--held-out", type=int, default=20, help="classes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], help="changes to the recipe")
@@ -115,7 +118,7 @@ def made_bundle(given: argparse.Namespace, photos: Sequence[Photo]) -> Bundle:
             target.symlink_to(photo.path.absolute())
     trained = list(range(given.trained))
     recipe = load_recipe(
-        "cars-fast",
+        given.recipe,
         [
             f"model.weights={given.weights}",
             f"train.epochs={given.epochs}",
@@ -124,7 +127,8 @@ def made_bundle(given: argparse.Namespace, photos: Sequence[Photo]) -> Bundle:
             *given.set,
         ],
     )
-    run = train(linked, recipe, Options(out=given.work / "run", cache_folder=given.work / "cache"))
+    out, cache = given.work / "run", given.work / "cache"
+    run = train(linked, recipe, Options(out=out, cache_folder=cache, jobs=given.jobs))
     assert run is not None
     return export(run.folder, folder)
 
