@@ -220,6 +220,15 @@ def test_equal_predictions_are_noise() -> None:
     assert found.lines()[-1] == "verdict      noise: both say the same of every photo"
 
 
+def test_trainings_that_differ_are_no_better_than_themselves() -> None:
+    rng = np.random.default_rng(0)
+    losses = rng.exponential(size=(3, 200))
+    losses -= losses.mean(axis=1, keepdims=True) / 2  # less apart than chance on each photo tells
+    found = compare(pairs_of(losses, losses))
+    assert found.verdict == "noise"
+    assert found.with_training == Estimate(0.0, 0.0, 0.0)
+
+
 def test_the_same_photos_give_the_same_interval() -> None:
     pairs = world(np.random.default_rng(0), taste=0.2)
     assert compare(pairs) == compare(pairs)

@@ -347,7 +347,7 @@ def _margin(variance: float, spread: _Spread, pairs: Pairs) -> float:
     share = 1 / len(pairs.losses_a) + 1 / len(pairs.losses_b)
     trained = share * spread.total**2
     total = variance + max(0.0, trained - share * spread.of_photos**2)
-    if not spread.degrees or not trained:
+    if not spread.degrees or not trained or not total:
         return _Z * math.sqrt(total)
     from scipy.stats import t
 
