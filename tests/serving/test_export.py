@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -15,7 +16,6 @@ from chajong.bundle import Bundle, Proof
 from chajong.errors import BundleError, RunError
 from chajong.graph import OUTPUTS, Output
 from chajong.pooling import Vector
-from chajong.recipe import Model
 from chajong.run import Run
 from chajong.serving.engine import Engine
 from chajong.serving.proof import failures
@@ -26,7 +26,6 @@ from chajong.training.graph import write_graph
 from chajong.training.infer import Eye
 from chajong.training.predict import predict, predict_blend
 from chajong.training.views import VIEWS
-from chajong.training.weights import empty_network
 from tests.training.tiny import CPU
 
 ORT_FP32 = Proof("onnxruntime", "fp32", 1000, 1.0, 1e-6, 1000, True, 0.9, 0.9, 1e-7)
@@ -87,13 +86,14 @@ def test_every_view_can_be_exported(tmp_path: Path) -> None:
 
 
 def test_a_transformer_can_be_exported(tmp_path: Path) -> None:
-    network = empty_network(Model(backbone="test_vit", weights="none"), 3)
+    shape = {"img_size": 32, "patch_size": 8, "depth": 2}
+    network = timm.create_model("test_vit", num_classes=3, **shape)
     eye = Eye(network, CPU, "fp32", (0.5, 0.4, 0.3), (0.1, 0.2, 0.3))
     views = ("plain", "flip")
-    outputs, _ = write_graph([eye], views, 160, tmp_path / "one.onnx")
+    outputs, _ = write_graph([eye], views, 32, tmp_path / "one.onnx")
     assert outputs == OUTPUTS[:-1]  # its head reads one token: no place has a share
     session = open_session(tmp_path / "one.onnx", "onnxruntime", "fp32", 1)
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 160, 160, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
     wanted = eye.look(torch.from_numpy(pixels), views)
     assert np.ptp(wanted, axis=0).min() > 1e-3
     np.testing.assert_allclose(session(pixels)[:, 0], wanted, atol=1e-4)
