@@ -9,6 +9,7 @@ import pytest
 
 from chajong.errors import PredictionsError
 from chajong.labels import Labels
+from chajong.manifest import ISSUE_COLUMNS
 from chajong.predictions import Predictions
 from chajong.suspects import find_suspects
 from tests.test_corrections import manifest
@@ -62,6 +63,23 @@ def test_a_duplicate_with_another_label_is_heard() -> None:
     assert (says["0.jpg"], says["1.jpg"], says["2.jpg"]) == ("나", "가", None)
     scores = dict(found.select("id", "score").iter_rows())
     assert scores["1.jpg"] > scores["0.jpg"] > 0.5
+
+
+def test_a_group_of_the_user_is_no_duplicate() -> None:
+    photos = manifest()
+    lot = photos.table.with_columns(group=pl.lit(0, pl.Int64), user_group=pl.lit("lot"))
+    table = predicted(PROBS, "가나가나다")
+    found = find_suspects(table, Labels(NAMES), replace(photos, table=lot)).table
+    assert found["duplicate_says"].is_null().all()
+    issues = pl.DataFrame(
+        [(f"{number}.jpg", "duplicate_other_label", 1.0, "") for number in (0, 1)],
+        schema=ISSUE_COLUMNS,
+        orient="row",
+    )
+    twins = replace(photos, table=lot, issues=issues)
+    found = find_suspects(table, Labels(NAMES), twins).table
+    told = found.filter(pl.col("duplicate_says").is_not_null())
+    assert sorted(told["id"].to_list()) == ["0.jpg", "1.jpg"]
 
 
 def test_flipped_labels_are_found_and_counted() -> None:

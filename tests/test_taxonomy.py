@@ -1,5 +1,7 @@
 import csv
 import random
+import re
+import string
 import unicodedata
 from pathlib import Path
 
@@ -230,6 +232,32 @@ def test_no_name_crashes_or_loses_its_model() -> None:
         assert got.powertrain in (None, *POWERTRAINS)
         assert (got.year_from is None) == (got.year_to is None)
         assert (got.year_from or 0) <= (got.year_to or 0)
+
+
+def test_a_turkish_i_is_an_i() -> None:
+    for written in ("AUDİ_A3_2015", "audı_A3_2015", "AUDI_A3_2015"):
+        parsed = parse_name(written)
+        assert parsed.maker is not None
+        assert maker_names(parsed.maker) == maker_names("Audi")
+        assert (parsed.model, parsed.year_from) == ("A3", 2015)
+
+
+def test_whatever_the_pattern_takes_for_a_maker_is_one() -> None:
+    # What a pattern without case takes for one letter is not all that casefolding does.
+    alike = {
+        letter: [
+            chr(code)
+            for code in range(0x3000)
+            if re.fullmatch(re.escape(letter), chr(code), re.IGNORECASE)
+        ]
+        for letter in string.ascii_letters
+    }
+    for maker in makers():
+        for place, letter in enumerate(maker):
+            for other in alike.get(letter, ()):
+                parsed = parse_name(f"{maker[:place]}{other}{maker[place + 1 :]}_X_2015")
+                if parsed.maker is not None:
+                    assert maker_names(parsed.maker) == maker_names(maker)
 
 
 def test_makers_are_named_once_in_each_language() -> None:

@@ -169,8 +169,17 @@ def maker_names(written: str) -> tuple[str, str]:
     Returns:
         Its Korean name and its English one.
     """
-    wanted = written.casefold()
-    return next((ko, en) for en, ko in makers().items() if wanted in (ko.casefold(), en.casefold()))
+    return _by_any_name()[_plain(written)]
+
+
+@cache
+def _by_any_name() -> dict[str, tuple[str, str]]:
+    return {_plain(name): (ko, en) for en, ko in makers().items() for name in (ko, en)}
+
+
+def _plain(name: str) -> str:
+    # A Turkish i with or without its dot is an i, as it is to a pattern that ignores case.
+    return name.casefold().replace("\u0307", "").replace("\u0131", "i")
 
 
 @cache
@@ -185,7 +194,8 @@ def _take_maker(text: str) -> tuple[str | None, str]:
     found = _maker_pattern().match(text)
     if found is None or _NO_MAKER.match(text):
         return None, text
-    return found[1].replace("_", " "), text[found.end() :]
+    maker = found[1].replace("_", " ")
+    return (maker, text[found.end() :]) if _plain(maker) in _by_any_name() else (None, text)
 
 
 def _take_years(text: str) -> tuple[str, int | None, int | None]:
