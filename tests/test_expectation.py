@@ -49,6 +49,7 @@ def test_copies_change_nothing() -> None:
     often = expect(World(copies=9).draw(5)[0], num_resamples=20)
     assert often.out_of_fold == pytest.approx(once.out_of_fold)
     assert often.num_held_out == once.num_held_out == 400
+    assert often.effective_photos == pytest.approx(once.effective_photos, rel=0.3)
     assert often.value == pytest.approx(once.value, rel=0.05)
     assert often.high - often.low == pytest.approx(once.high - once.low, rel=0.3)
 

@@ -4,12 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chajong.api_answers import evaluate
 from chajong.blending.blend import Blend, Member
 from chajong.errors import PredictionsError, RunError
 from chajong.metrics import log_loss
 from chajong.pairs import known_differences, open_side, pair
 from chajong.predictions import Predictions
 from chajong.run import Run
+from chajong.score import score
 from tests.experiments.made_up import NAMES, answers, labels_of, make_run, recipe
 
 LABELS = labels_of(40)
@@ -81,8 +83,27 @@ def test_near_duplicates_share_a_group(tmp_path: Path) -> None:
     for sides in ((a.folder, b.folder), (a.folder, table), (table, a.folder)):
         found = pair(*(open_side([side]) for side in sides))
         assert found.groups.tolist() == [number // 2 for number in range(40)]
-    alone = pair(open_side([table]), open_side([table]))
-    assert alone.groups.tolist() == list(range(40))
+    alone = open_side([table])
+    assert pair(alone, alone).groups.tolist() == list(range(40))
+    assert known_differences(alone, alone)[-1].startswith("near-duplicates are not known")
+    # A table in its run's folder needs nobody to say where the photos are.
+    for place in ("oof.parquet", "fold-0/oof.parquet"):
+        beside = open_side([b.folder / place])
+        assert len(set(pair(beside, beside).groups.tolist())) < len(beside.ids)
+        assert "near-duplicates" not in known_differences(beside, beside)[-1]
+    whole, apart = evaluate(b.predictions_path), evaluate(table)
+    told = Predictions.load(b.predictions_path)
+    assert whole == score(told, told.truth(), groups=b.manifest().groups())
+    assert whole.log_loss != apart.log_loss
+
+
+def test_a_score_that_chose_its_epoch_is_told_of(tmp_path: Path) -> None:
+    labels = labels_of(40)
+    a = make_run(tmp_path / "a", labels, answers(labels, 1.0))
+    b = make_run(tmp_path / "b", labels, answers(labels, 1.0), recipe("train.keep=best"))
+    lines = known_differences(open_side([a.folder]), open_side([b.folder]))
+    assert lines[-1] == b.caution[0]
+    assert not a.caution
 
 
 def test_what_is_not_shared_is_counted(tmp_path: Path) -> None:

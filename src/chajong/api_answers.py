@@ -67,6 +67,8 @@ def evaluate(
 ) -> Score:
     """Score predictions as the competition does, with intervals, and by maker and model.
 
+    In the intervals, near-duplicates count as one where a table lies in the folder of its run.
+
     Args:
         predictions: The predictions, their Parquet file, or a submission's CSV.
         labels: The true class of each id, or a CSV with the columns ID and label; if none, those
@@ -83,21 +85,26 @@ def evaluate(
     """  # noqa: DOC502 raised by what it calls
     from chajong.catalogue import Catalogue
     from chajong.labels import read_equal
+    from chajong.pairs import photos_of
     from chajong.predictions import Predictions
     from chajong.score import read_truth, score
     from chajong.submission import read_submission
 
+    groups = None
     if not isinstance(predictions, Predictions):
         path = Path(predictions)
         is_table = path.suffix.lower() == ".parquet"
         predictions = Predictions.load(path) if is_table else read_submission(path)
+        photos = photos_of(path)
+        known = {} if photos is None else photos.groups()
+        groups = known if known.keys() >= set(predictions.ids) else None
     pairs = read_equal(Path(equal)) if equal is not None else None
     cars = Catalogue.read(Path(catalogue)) if catalogue is not None else None
     if labels is None:
         truth: Mapping[str, str] = predictions.truth()
     else:
         truth = labels if isinstance(labels, Mapping) else read_truth(Path(labels))
-    return score(predictions, truth, pairs, fallback=unreadable, catalogue=cars)
+    return score(predictions, truth, pairs, groups, fallback=unreadable, catalogue=cars)
 
 
 def submit(

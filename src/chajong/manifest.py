@@ -120,6 +120,14 @@ class Manifest:
                 " them away."
             )
 
+    def groups(self) -> dict[str, int]:
+        """Tell which photos belong together.
+
+        Returns:
+            The group of each photo by its id.
+        """
+        return dict(zip(self.table["id"], self.table["group"], strict=True))
+
     @cached_property
     def fingerprint(self) -> str:
         """Name this manifest by what training depends on, wherever its folder lies.

@@ -188,10 +188,27 @@ def open_side(paths: Sequence[Path]) -> Side:
             return _open_blend(path)
         tables = tuple(Predictions.load(each) for each in paths)
         equal = Labels.of(tables[0].classes).equal
-        return Side(str(path), tables, equal, about=f"{path} is a table; its recipe is not known")
+        about = f"{path} is a table; its recipe is not known"
+        return Side(str(path), tables, equal, manifest=photos_of(path), about=about)
     runs = tuple(Run.load(each) for each in paths)
     tables = tuple(out_of_fold(run) for run in runs)
     return Side(str(path), tables, runs[0].labels.equal, runs, runs[0].manifest())
+
+
+def photos_of(table: Path) -> Manifest | None:
+    """Find the photos that a table of predictions is of, if it lies in a run or a blend.
+
+    Args:
+        table: The table's file.
+
+    Returns:
+        Their manifest; none where it is not known.
+    """
+    folder = table.parent
+    if Blend.is_in(folder):
+        folder = Path(Blend.load(folder).members[0].run)
+    found = next((f for f in (folder, folder.parent) if (f / "run.json").is_file()), None)
+    return None if found is None else Run.load(found).manifest()
 
 
 def out_of_fold(run: Run) -> Predictions:
@@ -271,27 +288,27 @@ def known_differences(a: Side, b: Side) -> tuple[str, ...]:
 
     Returns:
         A line for each value of the recipes, and for data, weights and folds, that is not the
-        same; or what a side is, where it is no run.
+        same; or what a side is, where it is no run. Then what keeps figures from being trusted.
     """
+    unsure = [line for side in (a, b) for run in side.runs for line in run.caution]
+    if a.manifest is None and b.manifest is None:
+        unsure.append("near-duplicates are not known and count as photos of their own")
     if not a.runs or not b.runs:
-        return tuple(side.about for side in (a, b) if side.about)
+        return (*(side.about for side in (a, b) if side.about), *unsure)
     found = changes_between(a.runs[0], b.runs[0])
     parts = {"recipe": found.recipe, "data": found.data, "weights": found.weights}
     lines = [f"{part:<12} {change}" for part, changes in parts.items() for change in changes]
     several = {run.record.environment.get("code") for run in (*a.runs, *b.runs)}
     if len(several) > 1:
         lines.append(f"{'code':<12} {len(several)} versions of this program trained these runs")
-    return tuple(lines or ["nothing in recipe, data and first weights differs"])
+    return (*(lines or ["nothing in recipe, data and first weights differs"]), *unsure)
 
 
 def _open_blend(path: Path) -> Side:
-    blend = Blend.load(path)
-    names = [Path(member.run).name for member in blend.members]
-    first = Path(blend.members[0].run)
-    manifest = Run.load(first).manifest() if (first / "run.json").is_file() else None
-    table = Predictions.load(path / "oof.parquet")
-    about = f"{path} is a blend of {listed(names)}"
-    return Side(str(path), (table,), blend.equal, manifest=manifest, about=about)
+    blend, file = Blend.load(path), path / "oof.parquet"
+    about = f"{path} is a blend of {listed([Path(member.run).name for member in blend.members])}"
+    tables = (Predictions.load(file),)
+    return Side(str(path), tables, blend.equal, manifest=photos_of(file), about=about)
 
 
 def _contents(side: Side, id_: str) -> tuple[str, ...]:
@@ -321,8 +338,7 @@ def _groups(a: Side, b: Side, ids: Sequence[str]) -> Places:
     # Of the first side that knows them all; without any, each photo stands for itself.
     for side in (a, b):
         if side.manifest is not None:
-            table = side.manifest.table
-            known = dict(zip(table["id"], table["group"], strict=True))
+            known = side.manifest.groups()
             if known.keys() >= set(ids):
                 return np.unique([known[id_] for id_ in ids], return_inverse=True)[1]
     return np.arange(len(ids))

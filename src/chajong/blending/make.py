@@ -118,8 +118,7 @@ def _data(
     labels: Labels,
     budget: int,
 ) -> Table:
-    manifest = runs[0].manifest().table
-    group_of = dict(zip(manifest["id"], manifest["group"], strict=True))
+    group_of = runs[0].manifest().groups()
     return Table(
         voices=merged(voices, labels.canonical),
         truth=_columns(tables[0], labels),

@@ -321,10 +321,8 @@ def _coverage(found: Diagnosis) -> Chart:
 
 
 def _stated(subject: Subject, table: Predictions) -> list[tuple[str, ...]]:
-    photos = subject.manifest.table
-    group_of = dict(zip(photos["id"], photos["group"], strict=True))
     depths = Depths.of(known_catalogue(), subject.labels)
-    risks = Risks.of(table, subject.labels, depths, group_of)
+    risks = Risks.of(table, subject.labels, depths, subject.manifest.groups())
     return list(table_of([risks.stated(risk) for risk in SHOWN_RISKS]))
 
 

@@ -177,7 +177,7 @@ def _sure(predictions: Predictions, labels: Labels, manifest: Manifest) -> dict[
     truth, probs = predictions.truth(), predictions.probabilities()
     own = labels.indices([truth[id_] for id_ in predictions.ids])
     right = labels.canonical[probs.argmax(axis=1)] == labels.canonical[own]
-    groups = dict(manifest.table["id", "group"].iter_rows())
+    groups = manifest.groups()
     found: dict[str, dict[int, str]] = {name: {} for name in labels.names}
     for row in np.argsort(-probs[np.arange(len(own)), own], kind="stable"):
         id_ = predictions.ids[row]

@@ -4,7 +4,7 @@ Shapes: n held-out photos, m photos asked about, k models, c classes, d features
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +63,10 @@ def expect(
         RunError: If a run has no out-of-fold table, or the runs are not of the same photos.
         DataError: If no photo can be read.
     """  # noqa: DOC502 raised by `gather`
-    return conclude(gather(runs, photos, device, cache_folder, seed), seed)
+    found = conclude(gather(runs, photos, device, cache_folder, seed), seed)
+    return replace(
+        found, warnings=(*found.warnings, *(line for run in runs for line in run.caution))
+    )
 
 
 def gather(

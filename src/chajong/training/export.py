@@ -234,10 +234,8 @@ def _risks(subject: Subject) -> Risks | None:
     # of a run none, of a blend the nested one.
     if subject.held_out is None:
         return None
-    photos = subject.runs[0].manifest().table
-    group_of = dict(zip(photos["id"], photos["group"], strict=True))
     depths = Depths.of(known_catalogue(), subject.labels)
-    return Risks.of(subject.held_out, subject.labels, depths, group_of)
+    return Risks.of(subject.held_out, subject.labels, depths, subject.runs[0].manifest().groups())
 
 
 def _write_graphs(

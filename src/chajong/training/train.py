@@ -269,6 +269,5 @@ def _join(run: Run, manifest: Manifest, folds: Split) -> None:
     held_out = folds.table.filter(pl.col("fold").is_in([int(name) for name in run.models]))
     table = Predictions.merge_folds(parts, expected=held_out["id"].to_list())
     table.save(run.predictions_path)
-    groups = dict(zip(manifest.table["id"], manifest.table["group"], strict=True))
-    found = score(table, table.truth(), run.labels.equal, groups)
+    found = score(table, table.truth(), run.labels.equal, manifest.groups())
     write_json(run.score_path, replace(found, notes=(*found.notes, *run.caution)).as_dict())
