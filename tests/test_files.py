@@ -199,12 +199,13 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
 ON_A_SMALL_DISK = """
 import polars as pl
 from chajong.errors import ResourceError
-from chajong.files import write_json, write_table, write_text
+from chajong.files import write_csv, write_json, write_table, write_text
 folder = Path(sys.argv[1])
 for name, write in {
     "text": lambda path: write_text(path, "x" * 200_000),
     "json": lambda path: write_json(path, list(range(100_000))),
     "table": lambda path: write_table(path, pl.DataFrame({"a": range(200_000)})),
+    "csv": lambda path: write_csv(path, pl.DataFrame({"a": range(200_000)})),
 }.items():
     (folder / name).write_text("old")
     try:
@@ -212,7 +213,7 @@ for name, write in {
     except ResourceError as error:
         print(error)
     assert (folder / name).read_text() == "old"
-assert len(list(folder.iterdir())) == 3
+assert len(list(folder.iterdir())) == 4
 """
 
 
@@ -231,7 +232,7 @@ def test_everything_that_writes_says_so_when_the_disk_is_full(tmp_path: Path) ->
     if "unshare" in made.stderr or "mount:" in made.stderr:
         pytest.skip(f"this system lets no one mount a disk: {made.stderr}")
     assert made.stderr == ""
-    assert made.stdout.count("the disk is full: free some space") == 3
+    assert made.stdout.count("the disk is full: free some space") == 4
 
 
 def test_everything_that_writes_says_so_at_a_limit(tmp_path: Path) -> None:
@@ -240,7 +241,7 @@ def test_everything_that_writes_says_so_at_a_limit(tmp_path: Path) -> None:
         python(limit + ON_A_SMALL_DISK, tmp_path), capture_output=True, text=True, check=False
     )
     assert made.stderr == ""
-    assert made.stdout.count("the file is larger than this account or file system allows") == 3
+    assert made.stdout.count("the file is larger than this account or file system allows") == 4
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
@@ -259,6 +260,16 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         assert said in str(caught.value)
     assert names(tmp_path) == {"file", "folder", "loop"}
     assert names(tmp_path / "folder") == set()
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "nothing").symlink_to("/dev/null")
+    for name in ("pipe", "nothing"):
+        with pytest.raises(ResourceError, match="is a device or a pipe, and no file"):
+            write_text(tmp_path / name, "x")
+    assert (tmp_path / "pipe").is_fifo()
+    assert Path("/dev/null").is_char_device()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -234,6 +234,9 @@ def test_a_place_that_may_not_be_written_is_said(tmp_path: Path) -> None:
         ("b,0.3,0.3,0.3", "do not sum to 1: 'b'"),
         ("a,0.2,0.3,0.5", "each id .* repeated: 'a'"),
         ("b,0.5,0.5", "empty cell"),
+        (",0.2,0.3,0.5", "'ID' has 1 empty cell"),
+        (",0.2,0.3,0.5\nc,,,", "'ID' has 1 empty cell"),
+        ("b,,,", "'K5' has 1 empty cell"),
         ("b,x,0.5,0.5", "could not parse `x`"),
     ],
 )

@@ -92,11 +92,14 @@ def replacing(path: Path) -> Iterator[Path]:
         The temporary path to write to, in the same folder.
 
     Raises:
-        ResourceError: If the disk is full or the place may not be written.
-    """  # noqa: DOC502 raised by `writing`
+        ResourceError: If the disk is full, or the place may not be written or is no file.
+    """
     path = Path(os.path.realpath(path))  # a link stays one, and what it leads to is replaced
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    with writing(path):
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ResourceError(f"Could not write {path}: it is a device or a pipe, and no file.")
     with writing(path), _holding(temporary, wait=True):
         _sweep(path)
         try:
@@ -166,6 +169,20 @@ def write_table(path: Path, table: pl.DataFrame, metadata: dict[str, str] | None
     # By way of memory, because polars has errors of its own for a full disk.
     buffer = BytesIO()
     table.write_parquet(buffer, compression="lz4", metadata=metadata)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def write_csv(path: Path, table: pl.DataFrame) -> None:
+    """Write a CSV file atomically, with a BOM, so that spreadsheets read Korean.
+
+    Args:
+        path: The file.
+        table: Its rows.
+    """
+    # By way of memory, for the same reason.
+    buffer = BytesIO()
+    table.write_csv(buffer, include_bom=True)
     with replacing(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from chajong.errors import SubmissionError
-from chajong.files import replacing
+from chajong.files import write_csv
 from chajong.labels import nfc
 from chajong.matching import Match, match_ids
 from chajong.predictions import OK, Predictions
@@ -104,8 +104,7 @@ def write_submission(submission: Submission, path: Path) -> None:
         submission: The submission.
         path: The file to make or replace.
     """
-    with replacing(path) as temporary:
-        submission.table.write_csv(temporary, include_bom=True)
+    write_csv(path, submission.table)
 
 
 def read_submission(path: Path) -> Predictions:

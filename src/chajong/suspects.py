@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from chajong.errors import PredictionsError
-from chajong.files import replacing
+from chajong.files import write_csv
 from chajong.labels import Labels
 from chajong.manifest import Manifest
 from chajong.metrics import merged_probs
@@ -56,8 +56,7 @@ class Suspects:
         Args:
             path: The file to make or replace.
         """
-        with replacing(path) as temporary:
-            self.table.write_csv(temporary, include_bom=True)
+        write_csv(path, self.table)
 
 
 def find_suspects(
