@@ -1,6 +1,7 @@
 """The statistics are tried on made-up losses whose truth is known."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,26 @@ def test_equal_recipes_are_called_noise_by_a_measured_spread(trainings: tuple[in
     assert alarms(worlds(trainings, training=1e-9, photos=0.5)) <= 0.09
 
 
+@pytest.mark.parametrize("num_groups", [4, 8, 15])
+def test_few_groups_tell_little(num_groups: int) -> None:
+    rng, called = np.random.default_rng(num_groups), 0
+    groups = np.repeat(np.arange(num_groups), 20)
+    for _ in range(400):
+        losses = rng.exponential(size=(2, num_groups * 20))
+        losses[1] += rng.normal(size=num_groups)[groups]  # each group likes one side more
+        found = compare(
+            pairs_of(losses[:1], losses[1:], groups), noise=0.0, num_resamples=_NUM_DRAWS
+        )
+        called += found.verdict != "noise"
+    assert called <= 32  # 20, and what chance may do to it
+
+
+def test_one_group_tells_nothing() -> None:
+    losses = np.random.default_rng(0).exponential(size=(2, 50))
+    with pytest.raises(PredictionsError, match=r"All 50 photo\(s\) .* belong together"):
+        compare(pairs_of(losses[:1], losses[1:], np.zeros(50, np.intp)))
+
+
 def test_better_recipes_are_found() -> None:
     how: dict[str, Any] = {"training": 0.006, "photos": 0.2}
     assert alarms(worlds((4, 4), effect=-0.03, **how)) > 0.8
@@ -148,8 +169,10 @@ def test_a_known_difference_by_hand() -> None:
     assert found.log_loss_a == pytest.approx(0.825)
     assert found.log_loss_b == pytest.approx(0.775)
     assert found.difference.value == pytest.approx(-0.05)
-    # Three groups of sums -0.1, -0.1, 0 and sizes 1, 2, 1, drawn three times: never above 0.
-    assert found.difference.low >= -0.1 - 0.03
+    # Three groups of sums -0.1, -0.1, 0 and sizes 1, 2, 1, drawn three times: their mean
+    # is -0.1 to 0. Of three groups that is too little: by sqrt(3 / 2), and t of two degrees.
+    wider = math.sqrt(1.5) * 4.302653 / 1.959964
+    assert found.difference.low == pytest.approx(-0.05 - 0.05 * wider, abs=0.01 * wider)
     assert (found.top1_a, found.top1_b, found.num_won, found.num_lost) == (0.5, 0.75, 1, 0)
     shares = {each.name: round(each.share, 6) for each in found.classes}
     assert list(shares) == ["y", "z", "x"]

@@ -7,8 +7,8 @@ other than noise needs a difference that both together do not explain.
 The variance of the difference is V + (1 / s_a + 1 / s_b) max(0, r**2 - e**2). V is that of the
 bootstrap over groups, r the spread of a score over trainings, and e the part of r that is chance
 on each photo for itself, which V holds already (photos and trainings are crossed random effects;
-Searle et al. 1992, "Variance Components"). A measured r has few degrees of freedom; those of the
-sum follow Satterthwaite (1946), and the interval is that of Student's t. Where r is assumed, e is
+Searle et al. 1992, "Variance Components"). V of g groups has g - 1 degrees of freedom, a measured r
+few; those of the sum follow Satterthwaite (1946), and the interval is that of Student's t. Where r is assumed, e is
 not known and taken as 0, so that noise is called noise rather too often than not often enough.
 
 Shapes: n photos, g groups of near-duplicates, s trainings of a side.
@@ -232,22 +232,31 @@ def compare(
         The comparison.
 
     Raises:
-        PredictionsError: If the noise is negative or not finite.
+        PredictionsError: If the noise is negative or not finite, or all photos are of one group.
     """
     if noise is not None and not 0 <= noise < math.inf:
         raise PredictionsError(f"The noise must be a number of 0 or more; got {noise}.")
+    num_groups = len(np.unique(pairs.groups))
+    if num_groups < 2:
+        raise PredictionsError(
+            f"All {len(pairs.ids):,} photo(s) that both sides held out belong together, which is "
+            "one case: no two sides can be told apart by it. Compare on more photos."
+        )
     draws = _bootstrap(pairs.gaps, pairs.groups, seed, num_resamples)
     value = float(pairs.gaps.mean())
-    low, high = np.percentile(draws, [2.5, 97.5]) + value - draws.mean()
+    # Of few groups the bootstrap makes too little: of their variance, and of how far it is off.
+    variance = float(draws.var(ddof=1)) * num_groups / (num_groups - 1)
+    wider = math.sqrt(num_groups / (num_groups - 1)) * _quantile(num_groups - 1) / _Z
+    low, high = (np.percentile(draws, [2.5, 97.5]) - draws.mean()) * wider + value
     spread = _measured(pairs) if noise is None else _Spread(noise)
-    margin = _margin(float(draws.var(ddof=1)), spread, pairs)
+    margin = _margin(variance, num_groups - 1, spread, pairs)
     won, lost = _won_and_lost(pairs)
     return Comparison(
         a=names[0],
         b=names[1],
         num_trainings=(len(pairs.losses_a), len(pairs.losses_b)),
         num_photos=len(pairs.ids),
-        num_groups=len(np.unique(pairs.groups)),
+        num_groups=num_groups,
         left_out=tuple(pairs.left_out.items()),
         log_loss_a=float(pairs.losses_a.mean()),
         log_loss_b=float(pairs.losses_b.mean()),
@@ -343,16 +352,20 @@ def _measured(pairs: Pairs) -> _Spread:
     return _Spread(math.sqrt(squares / degrees), math.sqrt(single / degrees), degrees)
 
 
-def _margin(variance: float, spread: _Spread, pairs: Pairs) -> float:
+def _margin(variance: float, degrees: int, spread: _Spread, pairs: Pairs) -> float:
+    # Degrees of freedom of a sum of variances (Satterthwaite 1946).
     share = 1 / len(pairs.losses_a) + 1 / len(pairs.losses_b)
     trained = share * spread.total**2
     total = variance + max(0.0, trained - share * spread.of_photos**2)
-    if not spread.degrees or not trained or not total:
-        return _Z * math.sqrt(total)
-    from scipy.stats import t
+    doubt = variance**2 / degrees + (trained**2 / spread.degrees if spread.degrees else 0.0)
+    return _quantile(total**2 / doubt) * math.sqrt(total) if total and doubt else _Z * total**0.5
 
-    quantile = float(t.ppf(0.975, spread.degrees * (total / trained) ** 2))
-    return quantile * math.sqrt(total)
+
+def _quantile(degrees: float) -> float:
+    # Student's t, 97.5 %.
+    from scipy.special import stdtrit
+
+    return float(stdtrit(degrees, 0.975))
 
 
 def _won_and_lost(pairs: Pairs) -> tuple[int, int]:
