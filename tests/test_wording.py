@@ -1,4 +1,6 @@
-from chajong.wording import did_you_mean, listed
+import math
+
+from chajong.wording import did_you_mean, listed, moment
 
 
 def test_lists_the_first_few() -> None:
@@ -10,3 +12,10 @@ def test_lists_the_first_few() -> None:
 def test_guesses_what_was_meant() -> None:
     assert did_you_mean("쏘나타_DN9", ["K5", "쏘나타_DN8"]) == " (did you mean '쏘나타_DN8'?)"
     assert did_you_mean("x", ["K5"]) == ""
+
+
+def test_times_of_any_offset_are_in_order() -> None:
+    # Nine in Seoul is midnight in Greenwich.
+    assert moment("2026-01-02T09:00:00+09:00") == moment("2026-01-02T00:00:00+00:00")
+    assert moment("2026-01-02T08:59:00+09:00") < moment("2026-01-02T00:00:00+00:00")
+    assert moment("yesterday") == -math.inf

@@ -8,8 +8,9 @@ The variance of the difference is V + (1 / s_a + 1 / s_b) max(0, r**2 - e**2). V
 bootstrap over groups, r the spread of a score over trainings, and e the part of r that is chance
 on each photo for itself, which V holds already (photos and trainings are crossed random effects;
 Searle et al. 1992, "Variance Components"). V of g groups has g - 1 degrees of freedom, a measured r
-few; those of the sum follow Satterthwaite (1946), and the interval is that of Student's t. Where r is assumed, e is
-not known and taken as 0, so that noise is called noise rather too often than not often enough.
+few; those of the sum follow Satterthwaite (1946), and the interval is that of Student's t. Where r
+is assumed, e is not known and taken as 0, so that noise is called noise rather too often than not
+often enough.
 
 Shapes: n photos, g groups of near-duplicates, s trainings of a side.
 """

@@ -83,6 +83,11 @@ def _state(run: Run, name: str) -> ModelState:
     path = run.model_folder(name) / FILE
     if not path.is_file():
         return ModelState(name, "waiting", None, ())
-    live = read_json(path, Live, RunError, "Delete it; the training writes it anew.")
+    try:
+        live = read_json(path, Live, RunError, "Delete it; the training writes it anew.")
+    except RunError:
+        if path.is_file():
+            raise
+        return _state(run, name)  # it was done between the two looks
     silent = time.time() - live.time_s > _SILENT_S
     return ModelState(name, "silent" if silent else "training", live, live.history)

@@ -276,6 +276,9 @@ def estimate(
     units = np.arange(len(losses)) if groups is None else _numbered(groups, len(losses))[order]
     draws = np.stack([figures(counts) for counts in _resamples(units, seed, num_resamples)])
     low, high = np.percentile(draws, [2.5, 97.5], axis=0) + values - draws.mean(axis=0)
+    # Resampling finds nothing in photos that are all right, or all wrong.
+    for place in np.flatnonzero((draws[:, 1:3] == values[1:3]).all(axis=0)) + 1:
+        low[place], high[place] = wilson(values[place], len(np.unique(units)))
     most = np.array([np.inf, 1, 1, 1, 1])
     low, high = np.clip(low, 0, values), np.clip(high, values, most)
     return Estimates(*map(Estimate, values.tolist(), low.tolist(), high.tolist()))

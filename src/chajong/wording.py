@@ -1,6 +1,8 @@
-"""The parts that error messages share: short lists and guesses at what was meant."""
+"""The parts that texts share: short lists, guesses at what was meant, times."""
 
+import math
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from difflib import get_close_matches
 
 
@@ -31,3 +33,18 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     """
     close = get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def moment(text: str) -> float:
+    """Read a time, whatever its offset, to put it in order with others.
+
+    Args:
+        text: ISO 8601; without an offset it is of this machine.
+
+    Returns:
+        Seconds since 1970; before all others if it is no time.
+    """
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return -math.inf

@@ -88,6 +88,8 @@ def test_a_last_line_without_an_end_is_a_line(tmp_path: Path) -> None:
 def test_what_is_no_run_gets_no_note(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="is no run and no blend"):
         add_note(tmp_path, FIRST)
+    with pytest.raises(RunError, match="is no run and no blend"):
+        read_notes(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -226,6 +226,32 @@ def test_without_a_server_mlflow_is_a_file_beside_the_runs(server: Server, tmp_p
     assert kept == {"recipe.yaml", "run.json"}
 
 
+def test_what_the_link_was_lost_in_is_sent_again(server: Server, tmp_path: Path) -> None:
+    shutil.copy(server.empty, tmp_path / "mlflow.db")
+    run = made(tmp_path / "run", num_done=1)
+    lost = """
+import sys
+from pathlib import Path
+from mlflow.tracking import MlflowClient
+from chajong.run import Run
+from chajong.tracking.to_mlflow import start
+def fail(*_, **__):
+    raise ConnectionError
+MlflowClient.log_batch = fail
+try:
+    start(Run.load(Path(sys.argv[1])))
+except ConnectionError:
+    print("lost")
+"""
+    command = [sys.executable, "-c", lost, str(run.folder)]
+    said = subprocess.run(command, env=USERS, capture_output=True, text=True, check=True)
+    assert said.stdout == "lost\n"
+    command = [sys.executable, "-m", "chajong", "runs", "push", str(run.folder), "--to", "mlflow"]
+    subprocess.run(command, env=USERS, capture_output=True, text=True, check=True)
+    kept = [path.name for path in tmp_path.glob("mlflow-artifacts/*/artifacts/*")]
+    assert sorted(kept) == ["recipe.yaml", "run.json"]
+
+
 def test_two_processes_do_not_tell_a_service_of_one_run(tmp_path: Path) -> None:
     run = made(tmp_path / "run", num_done=0)
     with (

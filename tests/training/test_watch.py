@@ -27,7 +27,7 @@ from chajong.errors import RunError
 from chajong.live import FILE, Live, model_states
 from chajong.recipe import Data, Grow
 from chajong.reporting.watch import sparkline, summary
-from chajong.run import Run
+from chajong.run import Run, finish_model
 from chajong.training import telling as module
 from tests.training.conftest import Job
 from tests.training.processes import end, start_training
@@ -68,7 +68,7 @@ def test_the_time_left_knows_that_photos_grow(
         assert live.seconds_left == pytest.approx(took_s * rest / (10 - rest))
 
 
-def test_states_of_models(finished: Run, tmp_path: Path) -> None:
+def test_states_of_models(finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run.load(shutil.copytree(finished.folder, tmp_path / "run"))
     assert [state.status for state in model_states(run)] == ["done", "done"]
     assert all(len(state.history) == 4 for state in model_states(run))
@@ -84,6 +84,15 @@ def test_states_of_models(finished: Run, tmp_path: Path) -> None:
     (run.model_folder("1") / FILE).write_text("{")
     with pytest.raises(RunError, match="damaged"):
         model_states(run)
+
+    # A fold that ends while it is looked at.
+    def end(*_: object) -> None:
+        (run.model_folder("1") / FILE).unlink()
+        finish_model(run.model_folder("1"), run.facts("0"), run.history("0"))
+        raise RunError("is damaged: No such file")
+
+    monkeypatch.setattr("chajong.live.read_json", end)
+    assert model_states(run)[1].status == "done"
 
 
 def test_a_sparkline_goes_from_low_to_high() -> None:

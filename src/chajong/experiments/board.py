@@ -10,6 +10,7 @@ from chajong.errors import RunError
 from chajong.experiments.notes import NOTES, read_notes
 from chajong.files import read_json
 from chajong.score import Score
+from chajong.wording import moment
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def read_board(folder: Path) -> tuple[BoardScore, ...]:
             f"No run in {folder} has a leaderboard score on record. Put one there with: chajong "
             "runs note RUN --board 0.1245"
         )
-    return tuple(sorted(found, key=lambda row: row.when))
+    return tuple(sorted(found, key=lambda row: moment(row.when)))
 
 
 def board_lines(scores: Sequence[BoardScore]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from chajong.environment import code_fingerprint
 from chajong.errors import ChajongError, ResourceError, RunError
 from chajong.progress import Progress, say
+from chajong.wording import moment
 
 if TYPE_CHECKING:
     from chajong.run import Run
@@ -121,7 +122,7 @@ def list_runs(folder: Path) -> list[Row]:
     finally:
         if seen.keys() != known.keys() or any(name in seen for name in stale):
             _remember(folder, {name: (files, rows[name]) for name, files in seen.items()})
-    return sorted(rows.values(), key=lambda row: row.started, reverse=True)
+    return sorted(rows.values(), key=lambda row: moment(row.started), reverse=True)
 
 
 def row_of(run: "Run") -> Row:

@@ -71,8 +71,10 @@ def read_notes(folder: Path) -> tuple[Note, ...]:
         The notes, the oldest first.
 
     Raises:
-        RunError: If their file is damaged.
+        RunError: If the folder is of neither, or their file is damaged.
     """
+    if not any((folder / name).is_file() for name in ("run.json", "blend.json")):
+        raise RunError(f"{folder} is no run and no blend. List the runs with: chajong runs")
     path = folder / NOTES
     if not path.exists():
         return ()
@@ -98,10 +100,8 @@ def add_note(folder: Path, note: Note) -> None:
     Raises:
         RunError: If the folder is of neither, or its notes are damaged.
     """
-    if not any((folder / name).is_file() for name in ("run.json", "blend.json")):
-        raise RunError(f"{folder} is no run and no blend. List the runs with: chajong runs")
+    read_notes(folder)  # what is damaged, or no run, is not to be built upon
     with locked(folder / ".notes.lock", wait=True):
-        read_notes(folder)  # what is damaged is not to be built upon
         path = folder / NOTES
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         if before and not before.endswith("\n"):

@@ -42,15 +42,17 @@ def start(run: Run) -> "Mlflow":
     name = run_id(run)
     found = client.search_runs([experiment], f"tags.`{_OURS}` = '{name}'", max_results=1)
     if found:
-        client.update_run(found[0].info.run_id, status="RUNNING")
-        return Mlflow(client, found[0].info.run_id)
-    tags = {**facts(run), _OURS: name}
-    made = client.create_run(experiment, tags=_short(tags), run_name=run.folder.name)
+        made = found[0].info.run_id
+        client.update_run(made, status="RUNNING")
+    else:
+        tags = _short({**facts(run), _OURS: name})
+        made = client.create_run(experiment, tags=tags, run_name=run.folder.name).info.run_id
+    # Also of one that is there: the link may have been lost in between.
     said = [Param(key, value) for key, value in _short(parameters(run)).items()]
-    client.log_batch(made.info.run_id, params=said)
+    client.log_batch(made, params=said)
     for file in ("recipe.yaml", "run.json"):
-        client.log_artifact(made.info.run_id, str(run.folder / file))
-    return Mlflow(client, made.info.run_id)
+        client.log_artifact(made, str(run.folder / file))
+    return Mlflow(client, made)
 
 
 class Mlflow:
