@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from chajong.bundle import Bundle
 from chajong.errors import BundleError, DataError
+from chajong.files import fingerprint
 from chajong.photos.decode import Unreadable
 from chajong.photos.reading import read_file
 from chajong.photos.sources import Asked, Source, open_source
@@ -26,7 +27,7 @@ from chajong.predictions import Predictions
 from chajong.progress import Interrupted
 from chajong.run import Run
 from chajong.serving import predict as module
-from chajong.serving.answers import VERDICT_COLUMNS, verdict_table
+from chajong.serving.answers import VERDICT_COLUMNS, Parts, verdict_table
 from chajong.serving.engine import Engine, Looked, Squares
 from chajong.serving.judge import Judge
 from chajong.serving.predict import predict
@@ -221,7 +222,7 @@ def test_a_stopped_prediction_goes_on(
             read.append(one.id)
             return one.read()
 
-        return Asked(one.id, read_it)
+        return Asked(one.id, read_it, one.stamp)
 
     def until(limit: int) -> Iterator[Asked]:
         for place, one in enumerate(source.photos()):
@@ -247,14 +248,50 @@ def test_parts_of_another_question_are_not_taken(
     monkeypatch.setattr(module, "_NUM_IN_PART", 8)
     out = tmp_path / "out.parquet"
     whole = asked(engine, few, tmp_path / "whole.parquet")
-    parts = tmp_path / ".out.parquet.parts"
-    parts.mkdir()
-    (parts / "asked").write_text("something else", encoding="utf-8")
     wrong = np.log(np.full((8, 1, 3), 1 / 3, np.float32))
-    Predictions(whole.ids[:8], ("ok",) * 8, whole.classes, ("bundle",), wrong, "test", "").save(
-        parts / "000000.parquet"
-    )
+    said = Predictions(whole.ids[:8], ("ok",) * 8, whole.classes, ("bundle",), wrong, "test", "")
+    first = list(open_source(str(few)).photos())[:8]
+    with Parts.open(out, "something else") as parts:
+        mark = fingerprint([(one.id, one.stamp()) for one in first])
+        parts.keep(0, mark, said, verdict_table([None] * 8))
     np.testing.assert_array_equal(asked(engine, few, out).log_probs, whole.log_probs)
+
+
+def test_other_photos_of_the_same_names_get_answers_of_their_own(
+    engine: Engine, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_NUM_IN_PART", 2)
+    some = sorted((few / "좋은").iterdir())
+    days = [tmp_path / "inbox", tmp_path / "tuesday", tmp_path / "tuesday.zip"]
+    for day, chosen in zip(days[:2], (some[:4], some[-4:]), strict=True):
+        day.mkdir()
+        for place, path in enumerate(chosen):
+            shutil.copyfile(path, day / f"{place}.jpg")
+    with zipfile.ZipFile(days[2], "w") as archive:
+        for path in sorted(days[1].iterdir()):
+            archive.write(path, path.name)
+    whole = asked(engine, days[1], tmp_path / "whole.parquet")
+
+    def stopped(out: Path) -> None:
+        def until() -> Iterator[Asked]:
+            for place, one in enumerate(open_source(str(days[0])).photos()):
+                if place == 3:
+                    raise KeyboardInterrupt
+                yield one
+
+        with pytest.raises(Interrupted):
+            predict(engine, Source(None, until), out)
+
+    for number, day in enumerate(days[1:]):
+        out = tmp_path / f"{number}.parquet"
+        stopped(out)
+        np.testing.assert_array_equal(asked(engine, day, out).log_probs, whole.log_probs)
+    # The next day's photos in the same place, too.
+    stopped(tmp_path / "2.parquet")
+    for path in days[1].iterdir():
+        shutil.copyfile(path, days[0] / path.name)
+    found = asked(engine, days[0], tmp_path / "2.parquet")
+    np.testing.assert_array_equal(found.log_probs, whole.log_probs)
 
 
 def test_killed_and_called_again(exported: Bundle, photos: Path, tmp_path: Path) -> None:

@@ -33,10 +33,13 @@ class Asked:
     Attributes:
         id: Its name in the answer, in NFC.
         read: Gives its bytes, or raises `Unreadable`.
+        stamp: Tells it from other photos of that name, without reading it: where it lies, its size,
+            and when it was changed.
     """
 
     id: str
     read: Callable[[], bytes]
+    stamp: Callable[[], str]
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,15 @@ def open_source(where: str) -> Source:
 
 
 def _of_file(id_: str, path: Path) -> Asked:
-    return Asked(id_, lambda: read_file(path))
+    return Asked(id_, lambda: read_file(path), lambda: _stamp(path))
+
+
+def _stamp(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError as error:
+        return f"{path.absolute()} {error.errno}"
+    return f"{path.absolute()} {found.st_size} {found.st_mtime_ns}"
 
 
 def _from_names(root: Path, found: Iterator[str], where: str) -> Source:
@@ -121,15 +132,17 @@ def _from_zip(path: Path) -> Source:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be opened as a zip: {error}. Make it again.") from error
-    spelled = ((_spelled(info), info.filename) for info in archive.infolist() if not info.is_dir())
-    seen = sorted((id_, name) for id_, name in spelled if is_photo(id_) and not _is_hidden(id_))
+    spelled = ((_spelled(info), info) for info in archive.infolist() if not info.is_dir())
+    found = [(id_, info) for id_, info in spelled if is_photo(id_) and not _is_hidden(id_)]
+    seen = sorted(found, key=lambda each: (each[0], each[1].filename))
     _check([id_ for id_, _ in seen], str(path))
+    return Source(len(seen), lambda: (_of_zip(archive, id_, info) for id_, info in seen))
 
-    def photos() -> Iterator[Asked]:
-        for id_, name in seen:
-            yield Asked(id_, lambda name=name: _unzipped(archive, name))  # type: ignore[misc]
 
-    return Source(len(seen), photos)
+def _of_zip(archive: zipfile.ZipFile, id_: str, info: zipfile.ZipInfo) -> Asked:
+    return Asked(
+        id_, lambda: _unzipped(archive, info.filename), lambda: f"{info.CRC} {info.file_size}"
+    )
 
 
 def _is_hidden(name: str) -> bool:

@@ -158,22 +158,42 @@ class Parts:
         """
         return self.folder / f"{place:06}.parquet"
 
-    def levels(self, place: int, ids: Sequence[str]) -> list[str | None] | None:
+    def levels(self, place: int, mark: str) -> list[str | None] | None:
         """Look whether a part was answered already.
 
         Args:
             place: Which, from 0.
-            ids: The photos that it must answer.
+            mark: Names the photos that it must answer.
 
         Returns:
             At which level each is answered, none for a photo without an answer; or none at all if
             the part is not there or answers others.
         """
         try:
-            table = pl.read_parquet(self.path(place), columns=["id", "level"], glob=False)
+            if self._mark(place).read_text(encoding="utf-8") != mark:
+                return None
+            return pl.read_parquet(self.path(place), columns=["level"], glob=False)[
+                "level"
+            ].to_list()
         except (OSError, pl.exceptions.PolarsError):
             return None
-        return table["level"].to_list() if table["id"].to_list() == list(ids) else None
+
+    def keep(self, place: int, mark: str, answers: Predictions, verdicts: pl.DataFrame) -> None:
+        """Write a part.
+
+        Args:
+            place: Which, from 0.
+            mark: Names the photos that it answers.
+            answers: What is said of them.
+            verdicts: A row each, as `verdict_table` makes them.
+        """
+        # A part is of the photos that its mark names: without a mark it is of none.
+        self._mark(place).unlink(missing_ok=True)
+        answers.save(self.path(place), verdicts)
+        write_text(self._mark(place), mark)
+
+    def _mark(self, place: int) -> Path:
+        return self.path(place).with_suffix(".mark")
 
     def finish(self, num_parts: int) -> None:
         """Make the file of the parts, and remove them.

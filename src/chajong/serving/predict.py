@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from chajong.ahead import in_order
 from chajong.depths import DEEPEST_FIRST
 from chajong.errors import DataError
+from chajong.files import fingerprint
 from chajong.photos.decode import Unreadable
 from chajong.photos.sources import Asked, Source
 from chajong.pooling import Floats
@@ -164,7 +165,8 @@ def _part(
     progress: Progress,
 ) -> Sequence[str | None]:
     # The levels of a part's photos, answered now or by an earlier process.
-    known = parts.levels(place, [asked.id for asked in photos])
+    mark = fingerprint([(asked.id, asked.stamp()) for asked in photos])
+    known = parts.levels(place, mark)
     if known is not None:
         progress.skip(progress.done + len(photos))
         return known
@@ -180,7 +182,7 @@ def _part(
         strangeness = np.concatenate([some.strangeness for some in answered])[ok]
     told = iter(judge.verdicts(log_probs[ok], strangeness))
     verdicts = verdict_table([next(told) if good else None for good in ok])
-    Predictions(
+    predictions = Predictions(
         ids=tuple(id_ for some in answered for id_ in some.ids),
         statuses=statuses,
         classes=engine.bundle.labels.names,
@@ -188,7 +190,8 @@ def _part(
         log_probs=log_probs[:, None],
         kind="test",
         run=engine.bundle.fingerprint,
-    ).save(parts.path(place), verdicts)
+    )
+    parts.keep(place, mark, predictions, verdicts)
     return verdicts["level"].to_list()
 
 
