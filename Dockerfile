@@ -1,9 +1,9 @@
 # syntax=docker/dockerfile:1
-# The service alone, without torch. The bundle is not in the image: it is mounted at /bundle.
+# The service alone, without torch. The bundle is not in the image: its folder is mounted.
 #
 #   docker build --tag chajong .
 #   docker run --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges \
-#     --publish 127.0.0.1:8000:8000 --volume "$PWD/cars.bundle:/bundle:ro" chajong
+#     --publish 127.0.0.1:8000:8000 --volume "$PWD/bundles:/bundles:ro" chajong
 
 FROM python:3.11-slim-bookworm AS build
 ENV PIP_CONSTRAINT=/source/constraints.txt \
@@ -30,4 +30,4 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=3s --start-period=30s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/healthz', timeout=2).close()"]
 ENTRYPOINT ["chajong", "serve"]
-CMD ["/bundle", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["/bundles/cars.bundle", "--host", "0.0.0.0", "--port", "8000"]

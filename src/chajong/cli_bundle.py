@@ -1,5 +1,6 @@
 """The commands that make bundles and ask them, or runs and blends, about photos."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -76,9 +77,15 @@ def add_class(
     added = made.facts.added[-1]
     print(
         f"{folder}: {len(made.labels.names):,} classes; {added.name} from {len(added.photos)} "
-        f"photos costs the others {added.old_log_loss_gap:.4f} nats a photo\n"
-        f"to take it out: chajong add-class {folder} {added.name} --undo"
+        f"photos costs the others {added.old_log_loss_gap:.4f} nats a photo"
     )
+    if len(made.facts.added) > 1:
+        together = sum(each.old_log_loss_gap for each in made.facts.added)
+        print(
+            f"all {len(made.facts.added)} added classes together cost at most {together:.4f}; "
+            "training with them costs nothing"
+        )
+    print(f"to take it out: {shlex.join(['chajong', 'add-class', str(folder), added.name])} --undo")
 
 
 def predict(

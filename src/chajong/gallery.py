@@ -66,6 +66,7 @@ class Gallery:
             an older version scored them.
         scales: Mean and standard deviation of each figure of strangeness, of held-out photos.
         folder: Where small photos lie; none if there are none.
+        folder_inode: Tells this folder from one that takes its place.
     """
 
     photos: tuple[str, ...]
@@ -76,6 +77,7 @@ class Gallery:
     usual: NDArray[np.float64]
     scales: tuple[tuple[float, float], ...] = ((0.0, 1.0), (0.0, 1.0))
     folder: Path | None = None
+    folder_inode: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse parts that do not belong together.
@@ -115,9 +117,11 @@ class Gallery:
             place: Its place in the gallery.
 
         Returns:
-            A JPEG, or none if the bundle has no photos.
+            A JPEG, or none if the bundle has no photos, or another one lies in its place by now.
         """
-        return None if self.folder is None else (self.folder / f"{place}.jpg").read_bytes()
+        if self.folder is None or inode(self.folder) != self.folder_inode:
+            return None
+        return (self.folder / f"{place}.jpg").read_bytes()
 
     def strangeness(self, embeddings: Floats, log_probs: Floats) -> NDArray[np.float64] | None:
         """Tell how unlike all that was learned photos are.
@@ -225,6 +229,7 @@ class Gallery:
             np.array(facts.usual if facts.figures == _FIGURES else (), np.float64),
             facts.scales,
             photos if photos.is_dir() else None,
+            inode(photos),
         )
 
     @cached_property
@@ -244,6 +249,21 @@ class _Facts:
     usual: tuple[float, ...]
     scales: tuple[tuple[float, float], ...]
     figures: tuple[str, ...] = ()
+
+
+def inode(path: Path) -> int | None:
+    """Tell what lies at a path from what may take its place.
+
+    Args:
+        path: The path.
+
+    Returns:
+        Its inode; none if there is nothing.
+    """
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def unit(embeddings: NDArray[np.floating[Any]]) -> Floats:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Sequence
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from chajong.bundle import Bundle
 from chajong.errors import BundleError, DataError
 from chajong.photos.drawing.album import draw_few
-from chajong.serving.add_class import MIN_PHOTOS, add_class, remove_class
+from chajong.serving.add_class import MIN_PHOTOS, add_class, read_examples, remove_class
 from chajong.serving.engine import Engine
 from chajong.serving.service.answering import Answerer
 from chajong.serving.service.schemas import _example
@@ -157,6 +158,36 @@ def test_photos_of_an_added_class_are_less_strange(
     assert strange[1].mean() < strange[0].mean()
 
 
+def test_what_is_strange_to_learned_classes_stays_so_however_many_are_added(
+    engine: Engine, more: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    violet = write_plain(tmp_path / "violet", (200, 60, 200), MIN_PHOTOS)
+    opened = Engine.open(more, "onnxruntime", "fp32")
+    more = add_class(opened, "violet", str(violet), tmp_path / "both")
+    paths, _ = held_out(engine.bundle, photos)
+    looks = [
+        each.look([each.prepare(path.read_bytes()) for path in paths[:40]])
+        for each in (engine, Engine.open(more, "onnxruntime", "fp32"))
+    ]
+    before, after = (look.strangeness for look in looks)
+    assert before is not None
+    assert after is not None
+    places = [more.labels.index(name) for name in engine.bundle.labels.names]
+    share = np.exp(looks[1].log_probs[:, places]).sum(axis=1)
+    assert (share > 0.5).mean() > 0.9
+    assert (share < 1 - 1e-6).any()
+    np.testing.assert_array_equal(after[share > 0.5], before[share > 0.5])
+
+
+def test_a_photo_that_is_named_twice_counts_once(
+    engine: Engine, few: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [str(path) for path in sorted(few.iterdir())]
+    listed = "\n".join([*paths[:2], *paths]).encode()
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(listed)))
+    assert len(read_examples(engine, "-").ids) == MIN_PHOTOS
+
+
 def test_a_name_that_is_there_is_refused(engine: Engine, more: Bundle, few: Path) -> None:
     for bundle, name in ((engine, "green"), (Engine.open(more, "onnxruntime", "fp32"), NAME)):
         with pytest.raises(DataError, match=f"has a class {name} already"):
@@ -210,6 +241,10 @@ def test_the_command_adds_and_takes_out(exported: Bundle, few: Path, tmp_path: P
     done = chajong(exported.folder, NAME, few, "--out", tmp_path / "more", "--by", "lee")
     assert done.returncode == 0, done.stderr
     assert f"4 classes; {NAME} from 5 photos costs the others 0.00" in done.stdout
+    again = chajong(tmp_path / "more", "two words", few, "--out", tmp_path / "both")
+    assert "all 2 added classes together cost at most 0.0" in again.stdout
+    assert again.stdout.splitlines()[-1].endswith("'two words' --undo")
+    assert "at most 0.0" in (tmp_path / "both" / "CARD.md").read_text(encoding="utf-8")
     done = chajong(tmp_path / "more", NAME, "--undo", "--out", tmp_path / "less")
     assert done.returncode == 0, done.stderr
     assert Bundle.load(tmp_path / "less").fingerprint == exported.fingerprint

@@ -1,6 +1,7 @@
 """What a bundle knows of the photos that were learned, and of those that are unlike them."""
 
 import json
+import shutil
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -209,6 +210,11 @@ def test_small_pictures_are_there_where_they_were_asked_for(
     small = np.array(Image.open(BytesIO(data)), float)
     whole = np.array(Image.open(photos / gallery.photos[11]), float)
     np.testing.assert_allclose(small.mean(axis=(0, 1)), whole.mean(axis=(0, 1)), atol=3)
+    # Nor are those of a bundle that took this one's place.
+    place = tmp_path / "gallery" / "photos"
+    place.rename(tmp_path / "old")
+    shutil.copytree(tmp_path / "old", place)
+    assert gallery.thumbnail(11) is None
 
 
 def test_what_is_not_asked_for_is_not_computed(exported: Bundle) -> None:

@@ -131,7 +131,7 @@ def test_choosing_photos(service: Running, browser: "Browser", good: list[Path])
         assert heat != first.locator("img").first.evaluate(drawn)
 
         first.get_by_role("button", name="Copy JSON").click()
-        page.get_by_text("Copied").wait_for()
+        page.locator("button", has_text="Copied").wait_for()
         assert copied(page) == {"name": NAMES[0], "answer": found[0], "problem": None}
         page.get_by_role("button", name="Copy all as JSON").click()
         page.wait_for_function(
@@ -201,7 +201,7 @@ def test_broken_files_are_told_one_by_one(
             assert to_do in (failed.nth(place).locator(".why").text_content() or "")
             assert failed.nth(place).get_by_role("button", name="Try").is_visible()
         failed.first.get_by_role("button", name="Copy JSON").click()
-        page.get_by_text("Copied").wait_for()
+        page.locator("button", has_text="Copied").wait_for()
         assert copied(page)["problem"]["status"] == 415
 
 
@@ -231,7 +231,7 @@ def test_by_keyboard_alone(service: Running, browser: "Browser", good: list[Path
         assert page.evaluate(focus) == "headline"
         page.keyboard.press("Tab")
         page.keyboard.press("Space")
-        page.get_by_text("Copied").wait_for()
+        page.locator("button", has_text="Copied").wait_for()
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         assert page.evaluate(focus) == "choose"
@@ -326,6 +326,16 @@ def test_a_key_is_asked_for_and_a_busy_service_asked_again(
                 service.ask("/v1/predict", slow.read_bytes(), keys)
 
         with page_of(browser, service, faults=None) as page:
+            # One Cancel is for all that wait.
+            key_field, cancel = page.get_by_role("textbox", name="Key"), page.get_by_text("Cancel")
+            cancel.click()
+            give(page, *good)
+            key_field.wait_for()
+            cancel.click()
+            wait(page, len(good), "failed")
+            assert not key_field.is_visible()
+            page.get_by_role("button", name="Remove all").click()
+            give(page, good[0])
             page.get_by_role("textbox", name="Key").fill("not the key of it")
             page.keyboard.press("Enter")
             page.get_by_text("That key was not accepted").wait_for()
@@ -381,6 +391,8 @@ NONE = replace(
     MAKER, level="none", score=0.3, abstained=True, make=None, make_ko=None, year_from=None
 )
 STRANGE = replace(NONE, reason="strange", strangeness=0.9987)
+# A class of one's own that no catalogue knows.
+SOFA = replace(NONE, levels={"model": Said("sofa", 0.995), "exact": Said("sofa", 0.995)})
 
 
 def test_every_level_in_words(service: Running, browser: "Browser") -> None:
@@ -399,6 +411,7 @@ def test_every_level_in_words(service: Running, browser: "Browser") -> None:
 
         ko = [words(verdict, "ko") for verdict in (EXACT, GENERATION, MODEL, MAKER, NONE, STRANGE)]
         en = [words(verdict, "en") for verdict in (EXACT, GENERATION, MODEL, MAKER, NONE, STRANGE)]
+        sofa = [words(SOFA, language)[1] for language in ("ko", "en")]
     assert [said[0] for said in ko] == [
         *("현대 그랜저, 7세대, 2022 이후", "현대 그랜저, 7세대, 2022 이후", "현대 그랜저", "현대"),
         *("모르겠습니다", "모르겠습니다"),
@@ -418,6 +431,11 @@ def test_every_level_in_words(service: Running, browser: "Browser") -> None:
     assert ko[0][2] == "이런 답이 얼마나 자주 틀리는지는 측정되지 않았습니다."
     assert ko[1][1].startswith("세대까지는 확실하지만 정확한 클래스는 확실하지 않습니다.")
     assert "낯섭니다" in ko[5][1]
+    assert sofa[0].startswith(
+        "클래스가 확실하지 않습니다. 가장 가능성이 높은 것은 sofa(> 99 %)입니다."
+    )
+    assert sofa[1].startswith("The class is not sure: the likeliest is sofa with > 99 %.")
+    assert ko[4][1].startswith("제조사도 확실하지 않습니다.")
     assert [said[3] for said in ko[:5]] == [
         ["현대", "그랜저", "7세대", GRANDEUR.name],
         ["현대", "그랜저", "7세대"],

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from chajong.bundle import Bundle
+from chajong.bundle import Bundle, Runtime
 from chajong.errors import BundleError
 from chajong.serving.engine import Engine
 from chajong.serving.runtimes import has, open_session
@@ -22,6 +22,21 @@ def test_openvino_answers_as_onnxruntime(exported: Bundle) -> None:
     assert len(photos) == 4
     np.testing.assert_allclose(said[0], said[1], atol=1e-4)
     assert sys.modules["openvino_telemetry"] is None
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_what_is_asked_for_later_is_of_the_same_bundle(bundle: Bundle, runtime: Runtime) -> None:
+    if not has(runtime, "fp32"):
+        pytest.skip(f"{runtime} is not installed")
+    engine = Engine.open(bundle, runtime, "fp32")
+    photo = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    before = engine.sessions[0].compute(photo, ("log_probs",))[0]
+    graph = bundle.graph_file(bundle.facts.graphs[0], "fp32")
+    graph.unlink()
+    graph.write_bytes(b"another one")
+    log_probs, heat = engine.sessions[0].compute(photo, ("log_probs", "heat"))
+    np.testing.assert_allclose(log_probs, before, atol=1e-5)
+    assert heat.ndim == 5
 
 
 @pytest.mark.skipif(not has("openvino", "fp32"), reason="openvino is not installed")

@@ -145,6 +145,8 @@ def read_examples(engine: Engine, photos: str) -> Examples:
     squares: list[Squares] = []
     thumbs: list[NDArray[np.uint8]] = []
     for asked in open_source(photos).photos():
+        if asked.id in statuses:  # on standard input
+            continue
         try:
             data = asked.read()
             thumb, square = _thumb(data), engine.prepare(data)

@@ -90,6 +90,12 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
             for row in card.get("added", [])
         ],
     )
+    if len(added := card.get("added", [])) > 1:
+        together = sum(row["old_log_loss_gap"] for row in added)
+        yield from (
+            "",
+            f"Together they cost the learned classes at most {together:.4f} nats a photo.",
+        )
     yield from ("", "## First weights", "")
     for one in card["base_weights"]:
         yield f"- {one['backbone']}: {one['weights']}. Licence: {one['licence']}"

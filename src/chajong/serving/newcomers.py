@@ -141,8 +141,8 @@ class Newcomers:
             strangeness: (n,), or none.
 
         Returns:
-            (n, c) log-probabilities of all classes, and (n,) strangeness less the probability
-            that a photo is of an added class.
+            (n, c) log-probabilities of all classes, and (n,) strangeness, less the probability
+            that a photo is of an added class where that is likelier than all learned ones.
         """
         seen = self.space.put(embeddings)
         like_new = seen @ self.middles.T
@@ -153,7 +153,9 @@ class Newcomers:
         shares = odds - log_total(odds)
         joined = np.concatenate([log_probs + shares[:, :1], shares[:, 1:]], axis=1)[:, self.order]
         if strangeness is not None:
-            strangeness = strangeness * np.exp(shares[:, 0].astype(np.float64))
+            # What is strange to the learned classes is strange, unless it is of an added one.
+            learned = np.exp(shares[:, 0].astype(np.float64))
+            strangeness = np.where(learned < 0.5, strangeness * learned, strangeness)
         return joined, strangeness
 
 

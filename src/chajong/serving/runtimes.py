@@ -152,9 +152,11 @@ def _onnxruntime(graph: Path, precision: Precision, num_callers: int) -> Opener:
     # Idle threads that spin would take the cores from decoding.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    # Read once: when other outputs are asked for, another bundle may lie in its place.
+    data = graph.read_bytes()
 
     def open_for(outputs: tuple[Output, ...]) -> Compute:
-        model = pruned(graph.read_bytes(), outputs)
+        model = pruned(data, outputs)
         session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
         def compute(photos: NDArray[np.uint8]) -> list[Floats]:
@@ -174,10 +176,11 @@ def _openvino(graph: Path, precision: Precision, num_callers: int) -> Opener:
         "NUM_STREAMS": num_callers,
         "INFERENCE_NUM_THREADS": num_cores(),
     }
+    # Read once: when other outputs are asked for, another bundle may lie in its place.
+    model = core.read_model(graph)
 
     def open_for(outputs: tuple[Output, ...]) -> Compute:
         # It computes whatever a model has, so there is a model for each choice of outputs.
-        model = core.read_model(graph)
         kept = [model.output(name).node.input_value(0) for name in outputs]
         compiled = core.compile_model(ov.Model(kept, model.get_parameters()), "CPU", settings)
         requests: SimpleQueue[Any] = SimpleQueue()

@@ -2,6 +2,12 @@
 history.replaceState(null, "", "/"); // the token stays in a cookie, not in the address
 
 const place = document.getElementById("now");
+const silence = document.createElement("p");
+silence.setAttribute("role", "alert");
+silence.className = "badge bad";
+silence.hidden = true;
+place.before(silence);
+let heard = new Date();
 
 async function show() {
   try {
@@ -10,7 +16,13 @@ async function show() {
     // Text of this machine's own server, in which names are escaped.
     place.innerHTML = await answer.text();
     document.title = place.querySelector("h1").textContent;
+    silence.hidden = true;
+    heard = new Date();
   } catch (error) {
+    if (silence.hidden) {
+      silence.textContent = `No answer since ${heard.toLocaleTimeString()}: what stands here may be old.`;
+      silence.hidden = false;
+    }
     document.title = "chajong watch: no answer";
   }
   setTimeout(show, 2000);

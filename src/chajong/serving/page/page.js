@@ -79,9 +79,11 @@ async function heat(photo) {
     const found = await inTurn(() => ask(where, { body: photo.file, signal: photo.stop.signal }));
     photo.heat = URL.createObjectURL(await found.blob());
     photo.isHeatOn = true;
+    photo.isHeatLost = false;
     tell(t.heat_note(photo.answer.top[0].name));
   } catch (error) {
     photo.hasNoHeat = error.type === "no-heat";
+    photo.isHeatLost = true;
     tell(t.heat_failed);
   }
   button.removeAttribute("aria-busy");
@@ -102,7 +104,7 @@ function remove(photo) {
 }
 
 function connect(photo) {
-  const does = { heat, again: answer, copy: (one) => copy(record(one)), remove };
+  const does = { heat, again: answer, copy: (one) => copy(record(one), part(one, "copy")), remove };
   for (const [name, act] of Object.entries(does)) {
     part(photo, name).addEventListener("click", () => act(photo));
   }
@@ -201,8 +203,8 @@ function picture(photo) {
   button.setAttribute("aria-label", t.heat_one(photo.name));
   button.setAttribute("aria-pressed", String(photo.isHeatOn));
   const note = part(photo, "heat_note");
-  note.hidden = !photo.isHeatOn && !photo.hasNoHeat;
-  note.replaceChildren(...(photo.hasNoHeat ? [t.heat_failed] : [
+  note.hidden = !photo.isHeatOn && !photo.isHeatLost;
+  note.replaceChildren(...(photo.isHeatLost ? [t.heat_failed] : [
     breakable(t.heat_note(likeliest ?? "")), " ",
     make("span", "key for", t.heat_for), " ", make("span", "key against", t.heat_against),
   ]));
@@ -275,9 +277,13 @@ const record = ({ name, answer: found, problem }) => ({
   name, answer: found, problem: problem && (problem.body ?? { type: problem.type }),
 });
 
-async function copy(what) {
-  const text = JSON.stringify(what, null, 2);
-  tell(await copied(text) ? t.copied : t.copy_failed);
+async function copy(what, button) {
+  const isCopied = await copied(JSON.stringify(what, null, 2));
+  note(isCopied ? "" : t.copy_failed);
+  if (!isCopied) return;
+  tell(t.copied);
+  button.textContent = t.copied;
+  setTimeout(() => { button.textContent = t[button.dataset.text]; }, 2000);
 }
 
 async function copied(text) {
@@ -337,7 +343,7 @@ document.addEventListener("drop", (event) => {
   take(files);
 });
 $("copy_all").addEventListener("click", () => copy(
-  shown.filter((photo) => photo.answer || photo.problem).map(record),
+  shown.filter((photo) => photo.answer || photo.problem).map(record), $("copy_all"),
 ));
 $("clear").addEventListener("click", () => [...shown].forEach(remove));
 $("language").addEventListener("click", () => {

@@ -6,6 +6,7 @@ const LONGEST_BUSY_MS = 120_000;
 let key = null;       // kept in memory only
 let asked = null;     // the question for the key that is on show
 let askForKey = null; // what puts it on show; gives the key or null
+let numCancelled = 0; // how often nobody had a key
 const waiting = [];
 let numRunning = 0;
 
@@ -23,7 +24,7 @@ export function onKeyNeeded(ask) { askForKey = ask; }
 /** Run a job when its turn comes. */
 export function inTurn(job) {
   return new Promise((resolve, reject) => {
-    waiting.push(() => job().then(resolve, reject));
+    waiting.push({ job, resolve, reject });
     next();
   });
 }
@@ -31,8 +32,15 @@ export function inTurn(job) {
 function next() {
   while (numRunning < AT_ONCE && waiting.length > 0) {
     numRunning += 1;
-    waiting.shift()().finally(() => { numRunning -= 1; next(); });
+    const { job, resolve, reject } = waiting.shift();
+    job().then(resolve, reject).finally(() => { numRunning -= 1; next(); });
   }
+}
+
+// Who has no key for one photo has none for the others: they are not asked for it again and again.
+function giveUp() {
+  numCancelled += 1;
+  for (const { reject } of waiting.splice(0)) reject(new Problem("no-key"));
 }
 
 /**
@@ -42,12 +50,13 @@ function next() {
  */
 export async function ask(path, { body, signal, onBusy } = {}) {
   const givenUp = performance.now() + LONGEST_BUSY_MS;
+  const before = numCancelled;
   for (;;) {
     const used = key;
     const answer = await send(path, body, signal, used);
     if (answer.ok) return answer;
     const problem = await problemIn(answer);
-    if (answer.status === 401 && askForKey) {
+    if (answer.status === 401 && askForKey && before === numCancelled) {
       if (used === key && !(await newKey(used !== null))) throw problem;
     } else if (answer.status === 503 && performance.now() < givenUp) {
       const seconds = Math.min(Number(answer.headers.get("Retry-After")) || 1, 30);
@@ -96,7 +105,11 @@ async function problemIn(answer) {
 
 // All that wait for a key wait for the same one.
 async function newKey(wasRefused) {
-  asked ??= askForKey(wasRefused).finally(() => { asked = null; });
+  asked ??= askForKey(wasRefused).then((given) => {
+    asked = null;
+    if (given === null) giveUp();
+    return given;
+  });
   const given = await asked;
   if (given === null) return false;
   // Other characters do not fit into a header, and no key has them.

@@ -42,7 +42,8 @@ export const WORDS = {
       unsure: (level, next) => `Sure of the ${{ maker: "maker", model: "model", generation: "generation" }[level]}, `
         + `but not of the ${{ model: "model", generation: "generation", exact: "class" }[next.level]}: `
         + `the likeliest is ${next.name} with ${next.share}.`,
-      none: (next) => `Not even the maker is sure: the likeliest is ${next.name} with ${next.share}. `
+      none: (next) => `${{ maker: "Not even the maker is sure", model: "Not even the model is sure", generation: "The generation is not sure", exact: "The class is not sure" }[next.level]}: `
+        + `the likeliest is ${next.name} with ${next.share}. `
         + "A photo of the whole car from outside may help.",
       strange: (share) => "This is unlike the photos that were learned: perhaps no car, only a part of one, "
         + "or a model that is not among the classes."
@@ -106,7 +107,7 @@ export const WORDS = {
       unsure: (level, next) => `${{ maker: "제조사", model: "모델", generation: "세대" }[level]}까지는 확실하지만 `
         + `${{ model: "모델은", generation: "세대는", exact: "정확한 클래스는" }[next.level]} 확실하지 않습니다. `
         + `가장 가능성이 높은 것은 ${next.name}(${next.share})입니다.`,
-      none: (next) => `제조사도 확실하지 않습니다. 가장 가능성이 높은 것은 ${next.name}(${next.share})입니다. `
+      none: (next) => `${{ maker: "제조사도", model: "모델도", generation: "세대가", exact: "클래스가" }[next.level]} 확실하지 않습니다. 가장 가능성이 높은 것은 ${next.name}(${next.share})입니다. `
         + "차 전체를 밖에서 찍은 사진을 써 보세요.",
       strange: (share) => "학습한 사진들과 많이 다릅니다. 차가 아니거나, 차의 일부만 보이거나, 클래스에 없는 모델일 수 있습니다."
         + (share === null ? "" : ` 아는 차의 사진 ${share}보다 낯섭니다.`),
@@ -145,7 +146,7 @@ const megabytes = (bytes) => (bytes === undefined ? "…" : `${+(bytes / 1e6).to
 export function percent(share) {
   if (share < 0.001) return "<\u00a00.1\u00a0%";
   if (share < 0.0995) return `${(100 * share).toFixed(1).replace(/\.0$/, "")}\u00a0%`;
-  return share > 0.995 ? ">\u00a099\u00a0%" : `${Math.round(100 * share)}\u00a0%`;
+  return share >= 0.995 ? ">\u00a099\u00a0%" : `${Math.round(100 * share)}\u00a0%`;
 }
 
 const plain = (name) => name.replaceAll("_", " ");
