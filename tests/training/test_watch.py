@@ -192,8 +192,11 @@ def test_the_page_shows_curves_by_itself(finished: Run, browser: "Browser") -> N
         assert shown.evaluate("document.documentElement.scrollWidth") <= 390
         line = shown.locator("path.line").first
         assert line.evaluate("each => getComputedStyle(each).fill") == "none"
-        shown.close()
         assert wrong == []
+    # Nobody answers any more: what stands there is old, and says so.
+    shown.get_by_role("alert").get_by_text("No answer since").wait_for()
+    assert shown.locator("svg").count() == 4
+    shown.close()
 
 
 class Terminal:
