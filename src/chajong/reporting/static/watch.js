@@ -4,9 +4,7 @@ history.replaceState(null, "", "/"); // the token stays in a cookie, not in the 
 const place = document.getElementById("now");
 const silence = document.createElement("p");
 silence.setAttribute("role", "alert");
-silence.className = "badge bad";
-silence.hidden = true;
-place.before(silence);
+silence.className = "todo act";
 let heard = new Date();
 
 async function show() {
@@ -16,14 +14,13 @@ async function show() {
     // Text of this machine's own server, in which names are escaped.
     place.innerHTML = await answer.text();
     document.title = place.querySelector("h1").textContent;
-    silence.hidden = true;
     heard = new Date();
   } catch (error) {
-    if (silence.hidden) {
-      silence.textContent = `No answer since ${heard.toLocaleTimeString()}: what stands here may be old.`;
-      silence.hidden = false;
-    }
     document.title = "chajong watch: no answer";
+    if (!silence.isConnected) {
+      silence.textContent = `No answer since ${heard.toLocaleTimeString()}: what stands here may be old.`;
+      place.prepend(silence);
+    }
   }
   setTimeout(show, 2000);
 }
