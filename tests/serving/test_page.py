@@ -342,6 +342,8 @@ def test_a_key_is_asked_for_and_a_busy_service_asked_again(
             page.get_by_role("textbox", name="Key").fill(key)
             page.keyboard.press("Enter")
             page.get_by_text("tells 3 classes").wait_for()
+            wait(page, 1)
+            page.get_by_role("button", name="Remove all").click()
             assert page.evaluate("JSON.stringify({...localStorage}) + document.cookie") == "{}"
 
             other = threading.Thread(target=keep_busy)

@@ -21,7 +21,7 @@ from chajong.pooling import Floats
 from chajong.serving.engine import Engine, Squares
 
 _SIDE_PX = 512  # the longer one of a picture
-_COOL, _WARM = (40, 90, 200), (230, 60, 30)
+_COOL, _WARM = (24, 92, 200), (214, 108, 12)  # as the key of the page has them
 _OPACITY = 0.55
 
 
