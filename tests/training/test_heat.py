@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from chajong.recipe import CosineHead, Gem, Model
 from chajong.training.heat import heat
 from chajong.training.infer import Eye
+from chajong.training.sight import Sight
 from chajong.training.weights import empty_network
 from tests.training.tiny import CPU, MEAN, STD, make_pixels
 
@@ -157,3 +158,20 @@ def test_looking_leaves_the_network_as_it_was() -> None:
     heat(eye, pixels, TARGETS, OTHERS)
     np.testing.assert_array_equal(eye.look(torch.from_numpy(pixels), ("plain",)), before)
     assert not any(module._forward_hooks for module in eye.network.modules())
+
+
+@pytest.mark.parametrize(("kind", "has_heat"), [("mean", True), ("cosine", True), ("gem", False)])
+def test_each_place_has_its_share_of_the_logits(kind: str, has_heat: bool) -> None:
+    network: Any = network_of(kind)
+    network.fc.weight.data.normal_()  # as large as learned ones
+    sight = Sight(an_eye(network), 64)
+    assert sight.has_heat == has_heat
+    if not has_heat:
+        return
+    with torch.inference_mode():
+        logits, _, features = sight(torch.rand(3, 3, 64, 32))
+        assert features is not None
+        places = sight.heat(features)
+    assert places.shape[2] > places.shape[3] > 0
+    torch.testing.assert_close(places.mean(dim=(2, 3)), logits, atol=1e-5, rtol=1e-4)
+    assert places.std(dim=(2, 3)).min() > 0

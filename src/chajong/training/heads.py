@@ -83,6 +83,20 @@ class CosineLinear(nn.Linear):
         cosines = functional.linear(functional.normalize(x.float(), dim=1), weight)
         return cosines * self.log_scale.exp()
 
+    def at_places(self, x: Tensor) -> Tensor:
+        """Tell what each place adds to the logits of their mean.
+
+        Args:
+            x: `(n, h, w, d)`.
+
+        Returns:
+            `(n, h, w, c)`, whose mean over places is what the layer says of the mean of `x`: the
+            length of that mean, which all places share, divides each of them.
+        """
+        length = x.mean(dim=(1, 2), keepdim=True).norm(dim=3, keepdim=True).clamp(min=1e-12)
+        weight = functional.normalize(self.weight, dim=1)
+        return functional.linear(x / length, weight) * self.log_scale.exp()
+
 
 def with_head(network: nn.Module, model: Model) -> nn.Module:
     """Put the pooling and the last layer of a recipe into a network.

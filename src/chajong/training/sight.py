@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from chajong.training.heads import CosineLinear
 from chajong.training.infer import Eye
 from chajong.training.last_layer import head_inputs, head_module
 
@@ -56,7 +57,8 @@ class Sight(nn.Module):
         Returns:
             (n, c, h, w) logits, whose mean over places is what the network answers.
         """
-        said: Tensor = head_module(self.network)(features.permute(0, 2, 3, 1).float())
+        head, places = head_module(self.network), features.permute(0, 2, 3, 1).float()
+        said: Tensor = head.at_places(places) if isinstance(head, CosineLinear) else head(places)
         return said.permute(0, 3, 1, 2) / self.temperature
 
     @property
