@@ -12,6 +12,7 @@ from chajong.recipe import (
     AdamW,
     Constant,
     Cosine,
+    CosineHead,
     Data,
     Distil,
     Ema,
@@ -107,7 +108,7 @@ def _cars_fast() -> Recipe:
     return Recipe(
         name="cars-fast",
         about="our best for two CPU cores and a quarter of an hour",
-        model=Model(backbone="mobilenetv2_100", frozen_stages=3),
+        model=Model(backbone="mobilenetv2_100", frozen_stages=3, cosine=CosineHead()),
         data=Data(size_px=128, grow=(Grow(after=0.65, size_px=160),), eval_px=192),
         augment=(
             Crop(scale=(0.35, 1.0)),
