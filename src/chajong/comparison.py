@@ -359,7 +359,8 @@ def _margin(variance: float, degrees: int, spread: _Spread, pairs: Pairs) -> flo
     trained = share * spread.total**2
     total = variance + max(0.0, trained - share * spread.of_photos**2)
     doubt = variance**2 / degrees + (trained**2 / spread.degrees if spread.degrees else 0.0)
-    return _quantile(total**2 / doubt) * math.sqrt(total) if total and doubt else _Z * total**0.5
+    quantile = _quantile(max(1.0, total**2 / doubt)) if doubt else _Z
+    return quantile * math.sqrt(total)
 
 
 def _quantile(degrees: float) -> float:

@@ -172,11 +172,10 @@ class Parts:
         try:
             if self._mark(place).read_text(encoding="utf-8") != mark:
                 return None
-            return pl.read_parquet(self.path(place), columns=["level"], glob=False)[
-                "level"
-            ].to_list()
+            table = pl.read_parquet(self.path(place), columns=["level"], glob=False)
         except (OSError, pl.exceptions.PolarsError):
             return None
+        return table["level"].to_list()
 
     def keep(self, place: int, mark: str, answers: Predictions, verdicts: pl.DataFrame) -> None:
         """Write a part.
