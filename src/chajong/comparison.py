@@ -215,10 +215,7 @@ def compare(
     seed: int = 0,
     num_resamples: int = _NUM_RESAMPLES,
 ) -> Comparison:
-    """Compare two sides.
-
-    The variance of the difference is V + (1 / s_a + 1 / s_b) max(0, r**2 - e**2), see the head of
-    this file.
+    """Compare two sides, as the head of this file says.
 
     Args:
         pairs: What both lost.
@@ -237,20 +234,15 @@ def compare(
     """
     if noise is not None and not 0 <= noise < math.inf:
         raise PredictionsError(f"The noise must be a number of 0 or more; got {noise}.")
-    num_groups = len(np.unique(pairs.groups))
-    if num_groups < 2:
-        raise PredictionsError(
-            f"All {len(pairs.ids):,} photo(s) that both sides held out belong together, which is "
-            "one case: no two sides can be told apart by it. Compare on more photos."
-        )
+    num_groups = _num_groups(pairs)
     draws = _bootstrap(pairs.gaps, pairs.groups, seed, num_resamples)
     value = float(pairs.gaps.mean())
     # Of few groups the bootstrap makes too little: of their variance, and of how far it is off.
-    variance = float(draws.var(ddof=1)) * num_groups / (num_groups - 1)
-    wider = math.sqrt(num_groups / (num_groups - 1)) * _quantile(num_groups - 1) / _Z
-    low, high = (np.percentile(draws, [2.5, 97.5]) - draws.mean()) * wider + value
+    wider = math.sqrt(num_groups / (num_groups - 1))
+    ends = np.percentile(draws, [2.5, 97.5]) - draws.mean()
+    low, high = value + ends * wider * _quantile(num_groups - 1) / _Z
     spread = _measured(pairs) if noise is None else _Spread(noise)
-    margin = _margin(variance, num_groups - 1, spread, pairs)
+    margin = _margin(float(draws.var(ddof=1)) * wider**2, num_groups - 1, spread, pairs)
     won, lost = _won_and_lost(pairs)
     return Comparison(
         a=names[0],
@@ -315,6 +307,16 @@ def class_changes(pairs: Pairs) -> tuple[ClassChange, ...]:
         )
         for k in order
     )  # fmt: skip
+
+
+def _num_groups(pairs: Pairs) -> int:
+    num = len(np.unique(pairs.groups))
+    if num < 2:
+        raise PredictionsError(
+            f"All {len(pairs.ids):,} photo(s) that both sides held out belong together, which is "
+            "one case: no two sides can be told apart by it. Compare on more photos."
+        )
+    return num
 
 
 def _bootstrap(gaps: Floats, groups: NDArray[np.intp], seed: int, num_resamples: int) -> Floats:

@@ -99,7 +99,7 @@ def add_note(folder: Path, note: Note) -> None:
 
     Raises:
         RunError: If the folder is of neither, or its notes are damaged.
-    """
+    """  # noqa: DOC502 raised by `read_notes`
     read_notes(folder)  # what is damaged, or no run, is not to be built upon
     with locked(folder / ".notes.lock", wait=True):
         path = folder / NOTES
