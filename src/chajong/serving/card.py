@@ -75,27 +75,7 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
     yield f"# {card['source']}"
     yield ""
     yield f"{card['num_classes']:,} classes. Exported {card['created']} by {card['made_by']}."
-    yield from _table(
-        "Classes added without training",
-        ("class", "photos", "added", "by", "cost to the others, nats", "expected to be found"),
-        [
-            (
-                row["name"],
-                str(len(row["photos"])),
-                row["added"],
-                row["by"],
-                f"{row['old_log_loss_gap']:.4f}",
-                f"{row['expected_recall']:.0%}",
-            )
-            for row in card.get("added", [])
-        ],
-    )
-    if len(added := card.get("added", [])) > 1:
-        together = sum(row["old_log_loss_gap"] for row in added)
-        yield from (
-            "",
-            f"Together they cost the learned classes at most {together:.4f} nats a photo.",
-        )
+    yield from _added(card.get("added", []))
     yield from ("", "## First weights", "")
     for one in card["base_weights"]:
         yield f"- {one['backbone']}: {one['weights']}. Licence: {one['licence']}"
@@ -134,6 +114,28 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
         ("class", "and", "why"),
         [(row["name"], row["other"], row["reason"]) for row in card["look_alike_names"]],
     )
+
+
+def _added(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    yield from _table(
+        "Classes added without training",
+        ("class", "photos", "added", "by", "cost to the others, nats", "expected to be found"),
+        [
+            (
+                row["name"],
+                str(len(row["photos"])),
+                row["added"],
+                row["by"],
+                f"{row['old_log_loss_gap']:.4f}",
+                f"{row['expected_recall']:.0%}",
+            )
+            for row in rows
+        ],
+    )
+    if len(rows) > 1:
+        together = sum(row["old_log_loss_gap"] for row in rows)
+        yield ""
+        yield f"Together they cost the learned classes at most {together:.4f} nats a photo."
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
