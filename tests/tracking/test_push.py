@@ -214,22 +214,7 @@ def test_it_says_what_was_done_and_what_could_not_be(pushed: Pushed) -> None:
     assert pushed.said[-1].endswith("What was sent stays; the same command sends the rest.")
 
 
-def test_without_a_server_mlflow_is_a_file_beside_the_runs(server: Server, tmp_path: Path) -> None:
-    shutil.copy(server.empty, tmp_path / "mlflow.db")
-    run = made(tmp_path / "run", num_done=1)
-    command = [sys.executable, "-m", "chajong", "runs", "push", str(run.folder), "--to", "mlflow"]
-    said = subprocess.run(command, env=USERS, capture_output=True, text=True, check=True)
-    assert said.stdout == f"{run.folder} is in mlflow now (1 of 2 models)\n"
-    half = [(at, value) for at, value in LOSSES.items() if at[0].startswith("fold-0")]
-    assert losses(run, tmp_path / "mlflow.db") == sorted(half)
-    kept = {path.name for path in tmp_path.glob("mlflow-artifacts/*/artifacts/*")}
-    assert kept == {"recipe.yaml", "run.json"}
-
-
-def test_what_the_link_was_lost_in_is_sent_again(server: Server, tmp_path: Path) -> None:
-    shutil.copy(server.empty, tmp_path / "mlflow.db")
-    run = made(tmp_path / "run", num_done=1)
-    lost = """
+LOST = """
 import sys
 from pathlib import Path
 from mlflow.tracking import MlflowClient
@@ -241,15 +226,23 @@ MlflowClient.log_batch = fail
 try:
     start(Run.load(Path(sys.argv[1])))
 except ConnectionError:
-    print("lost")
+    sys.exit(0)
+sys.exit("it was not lost")
 """
-    command = [sys.executable, "-c", lost, str(run.folder)]
-    said = subprocess.run(command, env=USERS, capture_output=True, text=True, check=True)
-    assert said.stdout == "lost\n"
+
+
+def test_without_a_server_mlflow_is_a_file_beside_the_runs(server: Server, tmp_path: Path) -> None:
+    shutil.copy(server.empty, tmp_path / "mlflow.db")
+    run = made(tmp_path / "run", num_done=1)
+    # The link was lost before: what it was lost in is sent again.
+    subprocess.run([sys.executable, "-c", LOST, str(run.folder)], env=USERS, check=True)
     command = [sys.executable, "-m", "chajong", "runs", "push", str(run.folder), "--to", "mlflow"]
-    subprocess.run(command, env=USERS, capture_output=True, text=True, check=True)
-    kept = [path.name for path in tmp_path.glob("mlflow-artifacts/*/artifacts/*")]
-    assert sorted(kept) == ["recipe.yaml", "run.json"]
+    said = subprocess.run(command, env=USERS, capture_output=True, text=True, check=True)
+    assert said.stdout == f"{run.folder} is in mlflow now (1 of 2 models)\n"
+    half = [(at, value) for at, value in LOSSES.items() if at[0].startswith("fold-0")]
+    assert losses(run, tmp_path / "mlflow.db") == sorted(half)
+    kept = {path.name for path in tmp_path.glob("mlflow-artifacts/*/artifacts/*")}
+    assert kept == {"recipe.yaml", "run.json"}
 
 
 def test_two_processes_do_not_tell_a_service_of_one_run(tmp_path: Path) -> None:
