@@ -263,13 +263,13 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    # Not tried on a device: without the check this would take the machine's own away.
     os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "nothing").symlink_to("/dev/null")
-    for name in ("pipe", "nothing"):
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
         with pytest.raises(ResourceError, match="is a device or a pipe, and no file"):
             write_text(tmp_path / name, "x")
     assert (tmp_path / "pipe").is_fifo()
-    assert Path("/dev/null").is_char_device()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

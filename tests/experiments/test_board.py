@@ -16,7 +16,7 @@ def scores(tmp_path: Path) -> tuple[BoardScore, ...]:
     blend = tmp_path / "blend"
     write_json(blend / "score.json", SCORE.as_dict())
     write_json(blend / "blend.json", {})
-    add_note(b, Note("2026-01-01T20:00:00-05:00", "", 0.6))
+    add_note(b, Note("2025-12-31T23:30:00-05:00", "", 0.6))
     add_note(b, Note("2026-01-09T10:00:00+09:00", "the end", None, 0.7))
     add_note(b, Note("2026-01-08T10:00:00+09:00", "no score"))
     add_note(a, Note("2026-01-01T10:00:00+09:00", "", 0.45, 0.5))
