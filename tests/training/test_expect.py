@@ -38,7 +38,8 @@ def photos(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path, photos: Path) -> Run:
-    made = train(photos, make_recipe(), Options(out=folder / "run", device=CPU))
+    recipe = make_recipe(train_keep="best")
+    made = train(photos, recipe, Options(out=folder / "run", device=CPU))
     assert made is not None
     return made
 
@@ -105,6 +106,7 @@ def test_the_command_says_and_writes_it(run: Run, dark: Path, tmp_path: Path) ->
     assert code == 0, said
     assert "90 % interval" in said
     assert "1 photo(s) asked about cannot be read" in said
+    assert "said when to stop, which flatters" in said
     kept = json.loads(out.read_text())
     assert f"{kept['value']:.4f}" in said
     assert kept["num_photos"] == 42
