@@ -2,9 +2,8 @@
 
 import json
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from chajong.recipes import load_recipe
 from chajong.run import Record, Run, finish_model, now
 from chajong.score import Score
 from chajong.split import split
+from tests.others import running
 
 RECIPE = load_recipe("demo", ["train.epochs=3", "folds.num_folds=2"])
 SCORE = Score(
@@ -208,8 +208,6 @@ LATER: dict[Callable[[Path], None], str] = {
 
 
 HOLDING = """
-import sys
-from pathlib import Path
 from chajong.run import Run
 with Run.load(Path(sys.argv[1])).alone():
     print("ready", flush=True)
@@ -217,17 +215,6 @@ with Run.load(Path(sys.argv[1])).alone():
 """
 
 
-@contextmanager
-def training(folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDING, str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            yield process
-        finally:
-            process.kill()
+def training(folder: Path) -> AbstractContextManager["subprocess.Popen[str]"]:
+    """Another process that trains a run, as far as others can tell."""
+    return running(HOLDING, folder)

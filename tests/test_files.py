@@ -1,12 +1,9 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -23,29 +20,11 @@ from chajong.files import (
     write_text,
     writing,
 )
+from tests.others import python, running
 
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
-
-
-def python(code: str, *arguments: object) -> list[str]:
-    code = f"import sys\nfrom pathlib import Path\n{code}"
-    return [sys.executable, "-c", code, *map(str, arguments)]
-
-
-@contextmanager
-def running(code: str, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
-    """Another process that runs the code and has said 'ready'."""
-    with subprocess.Popen(
-        python(code, *arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            yield process
-        finally:
-            process.kill()
 
 
 WRITING_BY_HALVES = """

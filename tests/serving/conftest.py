@@ -9,6 +9,7 @@ import torch
 from chajong.bundle import Bundle
 from chajong.recipe import Infer
 from chajong.run import Run
+from chajong.serving.engine import Engine
 from chajong.training.export import export
 from chajong.training.train import Options, train
 from tests.conftest import Shared
@@ -49,3 +50,23 @@ def exported(made: Path) -> Bundle:
 def bundle(exported: Bundle, tmp_path: Path) -> Bundle:
     """A copy that may be spoiled."""
     return Bundle.load(shutil.copytree(exported.folder, tmp_path / "bundle"))
+
+
+@pytest.fixture(scope="session")
+def engine(exported: Bundle) -> Engine:
+    """What answers photos, for two threads at once."""
+    return Engine.open(exported, "onnxruntime", "fp32", num_callers=2)
+
+
+@pytest.fixture
+def few(photos: Path, tmp_path: Path) -> Path:
+    """Good photos with files in between that are none."""
+    folder = tmp_path / "few"
+    for path in sorted(photos.rglob("*.jpg"))[:30]:
+        (folder / "좋은").mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / "좋은" / path.name)
+    first = next((folder / "좋은").iterdir()).read_bytes()
+    (folder / "cut.jpg").write_bytes(first[:-200])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.jpg").write_text("no photo", encoding="utf-8")
+    return folder

@@ -1,13 +1,10 @@
 """Photos from anywhere to answers in any form: a row and a truthful status for each."""
 
 import json
-import shutil
-import signal
 import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,45 +14,18 @@ import pytest
 from polars.testing import assert_frame_equal
 from threadpoolctl import threadpool_limits
 
-from chajong.bundle import Bundle
 from chajong.errors import BundleError, DataError
-from chajong.files import fingerprint
 from chajong.photos.decode import Unreadable
 from chajong.photos.reading import read_file
-from chajong.photos.sources import Asked, Source, open_source
+from chajong.photos.sources import Source, open_source
 from chajong.predictions import Predictions
-from chajong.progress import Interrupted
 from chajong.run import Run
-from chajong.serving import predict as module
-from chajong.serving.answers import VERDICT_COLUMNS, Parts, verdict_table
+from chajong.serving.answers import VERDICT_COLUMNS, verdict_table
 from chajong.serving.engine import Engine, Looked, Squares
 from chajong.serving.judge import Judge
 from chajong.serving.predict import predict
+from tests.serving.asking import asked
 from tests.serving.running import blas_threads
-
-
-@pytest.fixture(scope="session")
-def engine(exported: Bundle) -> Engine:
-    return Engine.open(exported, "onnxruntime", "fp32", num_callers=2)
-
-
-@pytest.fixture
-def few(photos: Path, tmp_path: Path) -> Path:
-    """Good photos with files in between that are none."""
-    folder = tmp_path / "few"
-    for path in sorted(photos.rglob("*.jpg"))[:30]:
-        (folder / "좋은").mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, folder / "좋은" / path.name)
-    first = next((folder / "좋은").iterdir()).read_bytes()
-    (folder / "cut.jpg").write_bytes(first[:-200])
-    (folder / "empty.png").write_bytes(b"")
-    (folder / "text.jpg").write_text("no photo", encoding="utf-8")
-    return folder
-
-
-def asked(engine: Engine, where: str | Path, out: Path) -> Predictions:
-    predict(engine, open_source(str(where)), out)
-    return Predictions.load(out)
 
 
 def test_callers_do_not_share_out_their_products(
@@ -172,24 +142,6 @@ def test_answers_say_as_much_as_the_risk_allows(engine: Engine, few: Path, tmp_p
     assert rows[1e-6]["exact"].null_count() == rows[1e-6].height
 
 
-def test_parts_of_another_risk_are_not_taken(
-    engine: Engine, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_NUM_IN_PART", 8)
-    source, out = open_source(str(few)), tmp_path / "out.parquet"
-
-    def until(limit: int) -> Iterator[Asked]:
-        for place, one in enumerate(source.photos()):
-            if place == limit:
-                raise KeyboardInterrupt
-            yield one
-
-    with pytest.raises(Interrupted):
-        predict(engine, Source(None, lambda: until(20)), out, 1e-6)
-    predict(engine, source, out, 0.99)
-    assert set(pl.read_parquet(out)["level"].drop_nulls()) == {"exact"}
-
-
 def test_a_bundle_that_knows_of_no_risk(engine: Engine, few: Path, tmp_path: Path) -> None:
     blind = replace(engine, bundle=replace(engine.bundle, risks=None))
     with pytest.raises(BundleError, match="Leave the risk out"):
@@ -207,118 +159,6 @@ def test_only_a_bundle_keeps_a_risk(run: Run, few: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "--risk needs a bundle" in " ".join(done.stderr.split())
-
-
-def test_a_stopped_prediction_goes_on(
-    engine: Engine, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_NUM_IN_PART", 8)
-    source, out = open_source(str(few)), tmp_path / "out.parquet"
-    whole = asked(engine, few, tmp_path / "whole.parquet")
-    read: list[str] = []
-
-    def noted(one: Asked) -> Asked:
-        def read_it() -> bytes:
-            read.append(one.id)
-            return one.read()
-
-        return Asked(one.id, read_it, one.stamp)
-
-    def until(limit: int) -> Iterator[Asked]:
-        for place, one in enumerate(source.photos()):
-            if place == limit:
-                raise KeyboardInterrupt
-            yield noted(one)
-
-    with pytest.raises(Interrupted, match="stopped after 16 photos; the same command goes on"):
-        predict(engine, Source(None, lambda: until(20)), out)
-    assert not out.exists()
-    assert set(whole.ids[:16]) <= set(read)
-    read.clear()
-    predict(engine, Source(None, lambda: until(10_000)), out)
-    assert sorted(read) == sorted(whole.ids[16:])
-    found = Predictions.load(out)
-    assert (found.ids, found.statuses) == (whole.ids, whole.statuses)
-    np.testing.assert_array_equal(found.log_probs, whole.log_probs)
-
-
-def test_parts_of_another_question_are_not_taken(
-    engine: Engine, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_NUM_IN_PART", 8)
-    out = tmp_path / "out.parquet"
-    whole = asked(engine, few, tmp_path / "whole.parquet")
-    wrong = np.log(np.full((8, 1, 3), 1 / 3, np.float32))
-    said = Predictions(whole.ids[:8], ("ok",) * 8, whole.classes, ("bundle",), wrong, "test", "")
-    first = list(open_source(str(few)).photos())[:8]
-    with Parts.open(out, "something else") as parts:
-        mark = fingerprint([(one.id, one.stamp()) for one in first])
-        parts.keep(0, mark, said, verdict_table([None] * 8))
-    np.testing.assert_array_equal(asked(engine, few, out).log_probs, whole.log_probs)
-
-
-def test_other_photos_of_the_same_names_get_answers_of_their_own(
-    engine: Engine, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_NUM_IN_PART", 2)
-    some = sorted((few / "좋은").iterdir())
-    days = [tmp_path / "inbox", tmp_path / "tuesday", tmp_path / "tuesday.zip"]
-    for day, chosen in zip(days[:2], (some[:4], some[-4:]), strict=True):
-        day.mkdir()
-        for place, path in enumerate(chosen):
-            shutil.copyfile(path, day / f"{place}.jpg")
-    with zipfile.ZipFile(days[2], "w") as archive:
-        for path in sorted(days[1].iterdir()):
-            archive.write(path, path.name)
-    whole = asked(engine, days[1], tmp_path / "whole.parquet")
-
-    def stopped(out: Path) -> None:
-        def until() -> Iterator[Asked]:
-            for place, one in enumerate(open_source(str(days[0])).photos()):
-                if place == 3:
-                    raise KeyboardInterrupt
-                yield one
-
-        with pytest.raises(Interrupted):
-            predict(engine, Source(None, until), out)
-
-    for number, day in enumerate(days[1:]):
-        out = tmp_path / f"{number}.parquet"
-        stopped(out)
-        np.testing.assert_array_equal(asked(engine, day, out).log_probs, whole.log_probs)
-    # The next day's photos in the same place, too.
-    stopped(tmp_path / "2.parquet")
-    for path in days[1].iterdir():
-        shutil.copyfile(path, days[0] / path.name)
-    found = asked(engine, days[0], tmp_path / "2.parquet")
-    np.testing.assert_array_equal(found.log_probs, whole.log_probs)
-
-
-def test_killed_and_called_again(exported: Bundle, photos: Path, tmp_path: Path) -> None:
-    many = tmp_path / "many.csv"
-    folder = tmp_path / "photos"
-    shutil.copytree(photos, folder)
-    paths = sorted(path.relative_to(tmp_path).as_posix() for path in folder.rglob("*.jpg"))
-    rows = [(f"{turn}-{path}", path) for turn in range(8) for path in paths]
-    pl.DataFrame(rows, schema=["ID", "path"], orient="row").write_csv(many)
-    out = tmp_path / "out.parquet"
-    words = ("predict", exported.folder, many, "--out", out)
-    command = [sys.executable, "-m", "chajong", *map(str, words)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / ".out.parquet.parts" / "000000.parquet").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert not out.exists()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    first, second = done.stdout.splitlines()
-    assert (done.returncode, first) == (0, f"{out}: 4,080 rows, 0 without a prediction")
-    assert second.startswith("answered at a risk of 0.02: exact ")
-    found = Predictions.load(out)
-    assert list(found.ids) == [id_ for id_, _ in rows]
-    np.testing.assert_allclose(found.log_probs[:510], found.log_probs[-510:], atol=1e-5)
 
 
 @pytest.mark.parametrize(
