@@ -37,6 +37,7 @@ from chajong.serving.engine import Engine, Looked
 from chajong.serving.newcomers import Newcomers
 from chajong.training.export import export
 from chajong.training.train import Options, train
+from chajong.unknown import Unknown
 
 NUM_CROPS = 8
 _BATCH = 8
@@ -87,6 +88,7 @@ def main() -> None:
     unknown = ask(engine, [photo.path.read_bytes() for photo in new])
     log_loss, top1 = scored(usual.log_probs, known, bundle.labels.names)
     print(f"learned classes: log loss {log_loss:.4f}, top-1 {top1:.1%}")
+    print(f"foretold by the bundle: {foretold(bundle)}")
     report("held-out models", usual, unknown)
     report("close-ups", usual, ask(engine, close_ups([photo.path for photo in known])))
     if given.others is not None:
@@ -178,6 +180,18 @@ def _encoded(photo: Image.Image) -> bytes:
     file = BytesIO()
     photo.save(file, "JPEG", quality=90)
     return file.getvalue()
+
+
+def foretold(bundle: Bundle) -> str:
+    """Say what the bundle's own held-out photos foretell of unknown models."""
+    found = None if bundle.gallery is None else Unknown.of(bundle.gallery, bundle.labels)
+    if found is None:
+        return "nothing"
+    area = found.auc
+    return (
+        f"AUROC {area.value:.3f} ({area.low:.3f} to {area.high:.3f}), {found.strange:.1%} called "
+        f"strange, by {found.num_photos:,} photos"
+    )
 
 
 def report(kind: str, usual: Looked, strange: Looked) -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from chajong.errors import BundleError
 from chajong.files import make_folder, read_json, write_json
+from chajong.labels import Labels
 from chajong.pooling import Floats
 
 STRANGE_FROM = 0.99
@@ -30,8 +31,8 @@ STRANGE_FROM = 0.99
 _FOLDER, _FACTS = "gallery", "gallery.json"
 _ADVICE = "Copy the bundle again from where it was made, or export again."
 _NUM_NEAREST = 5  # of which the mean is taken
-_FIGURES = ("distance", "log_entropy")  # which count alike; on file, as older bundles had others
-_SURE = 0.02  # nats: below, one answer is as sure as the next
+_WEIGHTS = {"distance": 1.0, "generalised_entropy": 3.0}  # on file, as older bundles had others
+_GAMMA = 0.1
 _BLOCK = 512
 
 
@@ -149,11 +150,29 @@ class Gallery:
         Returns:
             (q,) in no unit, the strangest is highest.
         """
-        figures = self._figures(embeddings, log_probs)
-        scores = np.zeros(len(embeddings))
-        for figure, (mean, width) in zip(figures, self.scales, strict=True):
-            scores += (figure - mean) / width
-        return scores
+        return self._score(self._distance(embeddings), _unsureness(log_probs))
+
+    def scores_untaught(self, labels: Labels) -> NDArray[np.float64]:
+        """Score held-out photos as if the class of each had never been learned.
+
+        Its photos are not compared with, and its probability goes to the other classes. The
+        networks did learn it, so that this is an estimate of what cars of new models will score.
+
+        Args:
+            labels: The classes; equal ones are taken away together.
+
+        Returns:
+            (h,) in the unit of `scores`.
+        """
+        kinds = labels.canonical
+        of = kinds[labels.indices(self.names)]
+        own = of[self.held_out]
+        is_own = kinds == own[:, None]
+        others = np.where(is_own, -np.inf, self.log_probs.astype(np.float64))
+        others -= np.logaddexp.reduce(others, axis=1, keepdims=True)
+        # The fewer classes, the less there is to be torn between.
+        unsure = _unsureness(others) / (1 - is_own.mean(axis=1))
+        return self._score(self._distance(self._embeddings[self.held_out], (own, of)), unsure)
 
     def calibrated(self, embeddings: Floats) -> "Gallery":
         """Learn what is usual.
@@ -166,25 +185,37 @@ class Gallery:
         """
         if not len(embeddings):
             return self
-        figures = self._figures(embeddings, self.log_probs)
+        figures = self._distance(embeddings), _unsureness(self.log_probs)
         scales = tuple((float(each.mean()), max(float(each.std()), 1e-6)) for each in figures)
         made = replace(self, scales=scales)
         return replace(made, usual=np.sort(made.scores(embeddings, self.log_probs)))
 
-    def _figures(
-        self, embeddings: Floats, log_probs: Floats
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        # Far from all learned photos (Sun et al. 2022, arXiv 2204.06507) tells other things best,
-        # an answer that is unsure of the class tells unknown cars best.
+    def _score(self, *figures: NDArray[np.float64]) -> NDArray[np.float64]:
+        scores = np.zeros(len(figures[0]))
+        for figure, weight, (mean, width) in zip(
+            figures, _WEIGHTS.values(), self.scales, strict=True
+        ):
+            scores += weight * (figure - mean) / width
+        return scores
+
+    def _distance(
+        self,
+        embeddings: Floats,
+        kinds: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None,
+    ) -> NDArray[np.float64]:
+        # Far from all learned photos (Sun et al. 2022, arXiv 2204.06507) tells other things best.
+        # With `kinds`, of those that ask and of the gallery, from photos of another kind alone.
         far = np.empty(len(embeddings))
         learned = self._learned
         num = min(_NUM_NEAREST, len(learned))
         for start in range(0, len(embeddings), _BLOCK):
-            agree = embeddings[start : start + _BLOCK] @ learned.T
-            nearest = np.partition(agree, -num, axis=1)[:, -num:]
-            far[start : start + _BLOCK] = -nearest.mean(axis=1)
-        finite = np.maximum(log_probs.astype(np.float64), -60)
-        return far, np.log(_SURE - (np.exp(finite) * finite).sum(axis=1))
+            block = slice(start, start + _BLOCK)
+            agree = embeddings[block] @ learned.T
+            if kinds is not None:
+                own, of = kinds[0][block], np.delete(kinds[1], self.held_out)
+                agree[own[:, None] == of] = -1
+            far[block] = -np.partition(agree, -num, axis=1)[:, -num:].mean(axis=1)
+        return far
 
     def save(self, bundle: Path) -> None:
         """Write the gallery, all but its small photos.
@@ -201,7 +232,7 @@ class Gallery:
             tuple(self.held_out.tolist()),
             tuple(self.usual.tolist()),
             self.scales,
-            _FIGURES,
+            tuple(_WEIGHTS),
         )
         write_json(folder / _FACTS, vars(facts))
 
@@ -226,7 +257,7 @@ class Gallery:
             load_array(folder / "embeddings.npy"),
             np.array(facts.held_out, np.intp),
             load_array(folder / "log_probs.npy").astype(np.float32),
-            np.array(facts.usual if facts.figures == _FIGURES else (), np.float64),
+            np.array(facts.usual if facts.figures == tuple(_WEIGHTS) else (), np.float64),
             facts.scales,
             photos if photos.is_dir() else None,
             inode(photos),
@@ -249,6 +280,14 @@ class _Facts:
     usual: tuple[float, ...]
     scales: tuple[tuple[float, float], ...]
     figures: tuple[str, ...] = ()
+
+
+def _unsureness(log_probs: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    # Tells cars of unknown models best: probability where a sure answer has none. Generalised
+    # entropy (Liu et al. 2023, CVPR, "GEN"), of all classes.
+    probs = np.exp(log_probs.astype(np.float64)).clip(0, 1)
+    unsure: NDArray[np.float64] = ((probs * (1 - probs)) ** _GAMMA).sum(axis=1)
+    return unsure
 
 
 def inode(path: Path) -> int | None:

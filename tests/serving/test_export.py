@@ -129,6 +129,8 @@ def test_the_card_tells_scores_risk_and_look_alikes(exported: Bundle, run: Run) 
     assert [row["risk"] for row in card["stated_risk"]] == [0.01, 0.02, 0.05]
     assert {row["num_photos"] for row in card["stated_risk"]} == {510}
     assert "How deep answers go" in (exported.folder / "CARD.md").read_text(encoding="utf-8")
+    assert card["unknown_cars"]["num_photos"] == 75  # a gallery's held-out half of 50 a class
+    assert "AUROC" in (exported.folder / "CARD.md").read_text(encoding="utf-8")
     num_wrong = sum(pair["num"] + pair["num_back"] for pair in card["confused"])
     assert num_wrong == round(last["risk"] * 510)
     assert card["base_weights"][0]["licence"] == run.record.licence

@@ -12,6 +12,7 @@ from chajong.look_alikes import look_alike_names
 from chajong.predictions import Predictions
 from chajong.risk import SHOWN_RISKS, Risks, Stated, table_of
 from chajong.score import Score
+from chajong.unknown import Unknown
 
 _NUM_PAIRS = 30
 
@@ -24,6 +25,7 @@ def make_card(
     held_out: Predictions | None,
     failed: Sequence[tuple[Proof, Sequence[str]]],
     risks: Risks | None = None,
+    unknown: Unknown | None = None,
 ) -> dict[str, Any]:
     """Collect what is known.
 
@@ -35,6 +37,7 @@ def make_card(
         held_out: The predictions that it is computed from.
         failed: The ways to compute that are not good enough, and why.
         risks: How sure and how right held-out answers were; none for models of all photos.
+        unknown: How well unknown cars may be told; none where no photo is held out.
 
     Returns:
         The card, as JSON holds it.
@@ -51,6 +54,7 @@ def make_card(
         "held_out_score": None if score is None else score.as_dict(),
         "risk_coverage": [asdict(row) for row in found.answered()] if found else [],
         "stated_risk": [asdict(risks.stated(risk)) for risk in SHOWN_RISKS] if risks else [],
+        "unknown_cars": None if unknown is None else asdict(unknown),
         "confused": [asdict(pair) for pair in found.mistaken()[:_NUM_PAIRS]] if found else [],
         "look_alike_names": [
             {"name": pair.name, "other": pair.other, "reason": pair.reason}
@@ -101,6 +105,7 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
         ("stated risk", *DEEPEST_FIRST, "none", "wrong of those answered"),
         list(table_of([Stated(**row) for row in card["stated_risk"]])),
     )
+    yield from _unknown(card.get("unknown_cars"))
     yield from _table(
         "Taken for each other",
         ("class", "and", "photos", "of"),
@@ -113,6 +118,18 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
         "Names that may mean the same car",
         ("class", "and", "why"),
         [(row["name"], row["other"], row["reason"]) for row in card["look_alike_names"]],
+    )
+
+
+def _unknown(found: dict[str, Any] | None) -> Iterator[str]:
+    if found is None:
+        return
+    area = found["auc"]
+    yield from ("", "## Cars of models that were not learned", "")
+    yield (
+        f"Foretold from {found['num_photos']:,} held-out photos, each as if its class had not been "
+        f"learned: AUROC {area['value']:.3f} ({area['low']:.3f} to {area['high']:.3f}), "
+        f"{found['strange']:.1%} called strange."
     )
 
 

@@ -29,6 +29,7 @@ from chajong.depths import Depths
 from chajong.environment import num_cores, package_version
 from chajong.errors import BundleError, RunError
 from chajong.files import make_folder, read_json
+from chajong.gallery import Gallery
 from chajong.graph import Graph
 from chajong.labels import Labels
 from chajong.photos.drawing.album import draw_few
@@ -51,6 +52,7 @@ from chajong.training.model import evaluation_preprocess
 from chajong.training.predict import members_of, open_eye
 from chajong.training.quantise import quantise
 from chajong.training.samples import Samples, own_samples, samples_of
+from chajong.unknown import Unknown
 
 _NUM_GOLDEN = 4
 _BATCH = 32
@@ -206,10 +208,17 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
     good.sort(key=lambda proof: -(proof.photos_per_s or 0.0))
     risks = _risks(subject)
     facts = replace(facts, proofs=tuple(good), risks=None if risks is None else RISKS)
-    _write_gallery(subject, graphs[0], draft, kind)
+    gallery = _write_gallery(subject, graphs[0], draft, kind)
     made = replace(_bundle(draft, facts, subject, Golden(tuple(photos), golden)), risks=risks)
     card = make_card(
-        facts, subject.labels, _licences(subject), subject.score, subject.held_out, failed, risks
+        facts,
+        subject.labels,
+        _licences(subject),
+        subject.score,
+        subject.held_out,
+        failed,
+        risks,
+        None if gallery is None else Unknown.of(gallery, subject.labels),
     )
     made.save(card, card_text(card))
 
@@ -257,7 +266,7 @@ def _write_graphs(
     return tuple(graphs)
 
 
-def _write_gallery(subject: Subject, graph: Graph, draft: Path, kind: Kind) -> None:
+def _write_gallery(subject: Subject, graph: Graph, draft: Path, kind: Kind) -> Gallery | None:
     run = subject.runs[0]
     eye = replace(open_eye(run, run.done[0], _CPU), precision="fp32")
     gallery = make_gallery(
@@ -265,6 +274,7 @@ def _write_gallery(subject: Subject, graph: Graph, draft: Path, kind: Kind) -> N
     )
     if gallery is not None and not len(gallery.usual):
         say("every photo was learned: it is not known how unlike its photos a known car may be")
+    return gallery
 
 
 def _write_golden(draft: Path) -> dict[str, bytes]:
