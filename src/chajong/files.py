@@ -18,6 +18,7 @@ import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
 from chajong.errors import ChajongError, ResourceError
+from chajong.parquet import read_parquet
 from chajong.progress import say
 
 T = TypeVar("T")
@@ -230,7 +231,7 @@ def read_memory(path: Path, columns: pl.Schema) -> pl.DataFrame:
         The table; empty if the file is missing, damaged or of another version.
     """
     with suppress(OSError, pl.exceptions.PolarsError):
-        if path.is_file() and (found := pl.read_parquet(path)).schema == columns:
+        if path.is_file() and (found := read_parquet(path)).schema == columns:
             return found
     return pl.DataFrame(schema=columns)
 

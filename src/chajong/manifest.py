@@ -9,6 +9,7 @@ import polars as pl
 from chajong.errors import DataError
 from chajong.files import fingerprint, write_table
 from chajong.labels import Labels
+from chajong.parquet import read_parquet, read_texts
 from chajong.wording import listed
 
 PHOTO_COLUMNS = pl.Schema(
@@ -182,9 +183,9 @@ class Manifest:
         if not (folder / _PHOTOS).is_file():
             raise DataError(f"There is no manifest in {folder}. Make one with: chajong audit DATA")
         try:
-            facts = pl.read_parquet_metadata(folder / _PHOTOS)
-            table = pl.read_parquet(folder / _PHOTOS)
-            issues = pl.read_parquet(folder / _ISSUES)
+            facts = read_texts(folder / _PHOTOS)
+            table = read_parquet(folder / _PHOTOS)
+            issues = read_parquet(folder / _ISSUES)
             root = Path(facts["root"])
         except (OSError, KeyError, pl.exceptions.PolarsError) as error:
             raise DataError(

@@ -19,6 +19,7 @@ from chajong.errors import DataError, PredictionsError
 from chajong.files import write_table
 from chajong.labels import Labels, nfc
 from chajong.matching import differences
+from chajong.parquet import read_parquet, read_texts
 from chajong.pooling import geometric_mean
 from chajong.wording import listed
 
@@ -163,8 +164,8 @@ class Predictions:
         if not path.is_file():
             raise PredictionsError(f"There are no predictions at {path}: no such file.")
         try:
-            metadata = pl.read_parquet_metadata(path)
-            table = pl.read_parquet(path, glob=False)
+            metadata = read_texts(path)
+            table = read_parquet(path)
             classes, views, kind, run = (metadata[key] for key in _KEYS)
             return _from_table(table, json.loads(classes), json.loads(views), cast(Kind, kind), run)
         except KeyError as error:

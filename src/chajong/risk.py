@@ -29,6 +29,7 @@ from chajong.errors import DataError, PredictionsError
 from chajong.files import write_table
 from chajong.labels import Labels
 from chajong.metrics import wilson
+from chajong.parquet import read_parquet
 from chajong.predictions import Predictions
 
 Places = NDArray[np.intp]
@@ -258,7 +259,7 @@ class Risks:
             DataError: If it cannot be read, or is refused.
         """
         try:
-            table = pl.read_parquet(path, glob=False)
+            table = read_parquet(path)
             return cls(
                 np.stack([table[f"{name}_prob"].to_numpy() for name in DEEPEST_FIRST], axis=1),
                 np.stack([table[f"{name}_right"].to_numpy() for name in DEEPEST_FIRST], axis=1),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from chajong.errors import DataError
 from chajong.files import write_table
 from chajong.manifest import Manifest
+from chajong.parquet import read_parquet, read_texts
 from chajong.wording import listed
 
 _COLUMNS = pl.Schema({"id": pl.String, "fold": pl.Int64, "group": pl.Int64})
@@ -95,9 +96,9 @@ class Split:
             DataError: If the file is missing, damaged or not a split.
         """
         try:
-            facts = pl.read_parquet_metadata(path)
+            facts = read_texts(path)
             num_folds, seed = int(facts["num_folds"]), int(facts["seed"])
-            return cls(pl.read_parquet(path), num_folds, seed, facts["manifest"])
+            return cls(read_parquet(path), num_folds, seed, facts["manifest"])
         except (OSError, KeyError, ValueError, pl.exceptions.PolarsError) as error:
             raise DataError(
                 f"{path} cannot be read as a split ({error!r}): it must be a file that chajong"

@@ -17,6 +17,7 @@ import polars as pl
 
 from chajong.errors import DataError
 from chajong.labels import nfc
+from chajong.parquet import read_parquet
 from chajong.photos.walk import (
     PHOTO_SUFFIXES,
     Names,
@@ -314,7 +315,7 @@ def _read_table(path: Path) -> pl.DataFrame:
     try:
         content = path.read_bytes()
         if path.suffix.lower() == ".parquet":
-            return pl.read_parquet(io.BytesIO(content))
+            return read_parquet(io.BytesIO(content))
         text = content.decode("utf-8-sig")  # a BOM is what Excel and DACON write
         return pl.read_csv(io.BytesIO(text.encode()), infer_schema=False)
     except UnicodeDecodeError as error:

@@ -7,6 +7,7 @@ import polars as pl
 
 from chajong.errors import DataError
 from chajong.files import write_table
+from chajong.parquet import read_parquet
 
 MEASURE_COLUMNS = pl.Schema(
     {
@@ -75,7 +76,7 @@ class Measures:
             DataError: If they are missing or damaged.
         """
         try:
-            return cls(pl.read_parquet(folder / _FILE))
+            return cls(read_parquet(folder / _FILE))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise DataError(
                 f"The measures in {folder} cannot be read ({error}). Make them with: chajong audit"

@@ -19,6 +19,7 @@ import polars as pl
 from chajong.depths import DEEPEST_FIRST
 from chajong.errors import DataError
 from chajong.files import fingerprint, locked, make_folder, replacing, write_text
+from chajong.parquet import join_parquet, read_parquet
 from chajong.predictions import Predictions
 from chajong.progress import say
 from chajong.serving.verdict import Verdict
@@ -172,7 +173,7 @@ class Parts:
         try:
             if self._mark(place).read_text(encoding="utf-8") != mark:
                 return None
-            table = pl.read_parquet(self.path(place), columns=["level"], glob=False)
+            table = read_parquet(self.path(place), ["level"])
         except (OSError, pl.exceptions.PolarsError):
             return None
         return table["level"].to_list()
@@ -203,24 +204,14 @@ class Parts:
         paths = [self.path(place) for place in range(num_parts)]
         with replacing(self.out) as temporary:
             if self.out.suffix.lower() == ".parquet":
-                _join(paths, temporary)
+                join_parquet(paths, temporary)
             else:
                 with temporary.open("w", encoding="utf-8", newline="") as file:
                     for place, path in enumerate(paths):
-                        verdicts = pl.read_parquet(path, columns=[*VERDICT_COLUMNS], glob=False)
+                        verdicts = read_parquet(path, [*VERDICT_COLUMNS])
                         predictions = Predictions.load(path)
                         _write_rows(file, self.out, predictions, verdicts, head=place == 0)
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _join(paths: Sequence[Path], out: Path) -> None:
-    metadata = {
-        key: value
-        for key, value in pl.read_parquet_metadata(paths[0]).items()
-        if not key.startswith("ARROW:")
-    }
-    tables = pl.scan_parquet(list(paths), glob=False)
-    tables.sink_parquet(out, metadata=metadata, row_group_size=4096)
 
 
 def _write_rows(
