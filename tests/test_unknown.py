@@ -73,7 +73,7 @@ def without(
 def test_an_untaught_photo_scores_as_where_its_class_never_was(
     equal: tuple[tuple[str, str], ...], gone: set[str]
 ) -> None:
-    gallery = made_up(1.0)
+    gallery = made_up(2.0)  # so that distances are unusual without the class
     found = gallery.scores_untaught(replace(LABELS, equal=equal))
     wanted, rows = without(gallery, gone, "07")
     np.testing.assert_allclose(found[rows], wanted, rtol=1e-5)

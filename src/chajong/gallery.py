@@ -31,7 +31,8 @@ STRANGE_FROM = 0.99
 _FOLDER, _FACTS = "gallery", "gallery.json"
 _ADVICE = "Copy the bundle again from where it was made, or export again."
 _NUM_NEAREST = 5  # of which the mean is taken
-_WEIGHTS = {"distance": 1.0, "generalised_entropy": 3.0}  # on file, as older bundles had others
+_FIGURES = ("far_distance", "generalised_entropy")  # on file, as older bundles had others
+_FAR_FROM, _FAR_COUNTS = 2.0, 2.0
 _GAMMA = 0.1
 _BLOCK = 512
 
@@ -190,13 +191,16 @@ class Gallery:
         made = replace(self, scales=scales)
         return replace(made, usual=np.sort(made.scores(embeddings, self.log_probs)))
 
-    def _score(self, *figures: NDArray[np.float64]) -> NDArray[np.float64]:
-        scores = np.zeros(len(figures[0]))
-        for figure, weight, (mean, width) in zip(
-            figures, _WEIGHTS.values(), self.scales, strict=True
-        ):
-            scores += weight * (figure - mean) / width
-        return scores
+    def _score(
+        self, distance: NDArray[np.float64], unsureness: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        # Cars of unknown models lie as near as known ones: a distance that is not unusual says
+        # nothing, and one that is tells of other things.
+        far, unsure = (
+            (figure - mean) / width
+            for figure, (mean, width) in zip((distance, unsureness), self.scales, strict=True)
+        )
+        return unsure + _FAR_COUNTS * np.maximum(far - _FAR_FROM, 0)
 
     def _distance(
         self,
@@ -232,7 +236,7 @@ class Gallery:
             tuple(self.held_out.tolist()),
             tuple(self.usual.tolist()),
             self.scales,
-            tuple(_WEIGHTS),
+            _FIGURES,
         )
         write_json(folder / _FACTS, vars(facts))
 
@@ -257,7 +261,7 @@ class Gallery:
             load_array(folder / "embeddings.npy"),
             np.array(facts.held_out, np.intp),
             load_array(folder / "log_probs.npy").astype(np.float32),
-            np.array(facts.usual if facts.figures == tuple(_WEIGHTS) else (), np.float64),
+            np.array(facts.usual if facts.figures == _FIGURES else (), np.float64),
             facts.scales,
             photos if photos.is_dir() else None,
             inode(photos),
