@@ -33,6 +33,7 @@ def photo_rows(
             "readable": [True] * num,
             "reason": [None] * num,
             "group": groups if groups is not None else range(num),
+            "scene": groups if groups is not None else range(num),
         },
         schema_overrides=PHOTO_COLUMNS,
     )

@@ -53,6 +53,7 @@ def photos(root: Path, changed: str = "") -> Manifest:
             "readable": True,
             "reason": None,
             "group": range(8),
+            "scene": range(8),
         },
         schema_overrides=PHOTO_COLUMNS,
     ).select(*PHOTO_COLUMNS)

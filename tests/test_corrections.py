@@ -29,6 +29,7 @@ def manifest() -> Manifest:
             "sha256": f"{number:064d}",
             "readable": True,
             "group": number,
+            "scene": number,
         }
         for number in range(7)
     ]

@@ -5,8 +5,10 @@ import polars as pl
 import pytest
 
 from chajong.errors import DataError
+from chajong.files import write_table
 from chajong.labels import Labels
 from chajong.manifest import ISSUE_COLUMNS, Manifest
+from chajong.parquet import read_texts
 from tests.manifests import manifest_of, photo_rows
 
 LABELS = ["b", "a", "a", "b", None]
@@ -108,6 +110,18 @@ def test_paths(tmp_path: Path) -> None:
     manifest = manifest_of(photo_rows(LABELS), tmp_path)
     assert manifest.path_of("a/1.jpg") == tmp_path / "a/1.jpg"
     assert manifest.path_of("/else/1.jpg") == Path("/else/1.jpg")
+
+
+def test_manifests_of_before_there_were_scenes(tmp_path: Path) -> None:
+    rows = photo_rows(["a", "a", "b", "b"], groups=[0, 0, 1, 1])
+    lot = pl.when(pl.col("group") == 1).then(pl.lit("lot"))
+    manifest = manifest_of(rows.with_columns(user_group=lot))
+    manifest.save(tmp_path)
+    path = tmp_path / "manifest.parquet"
+    write_table(path, pl.read_parquet(path).drop("scene"), read_texts(path))
+    scenes = Manifest.load(tmp_path).table["scene"].to_list()
+    assert scenes[:2] == [0, 0]
+    assert len({*scenes}) == 3  # of photos that the user put together nothing is known
 
 
 def test_load_from_nowhere(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import pytest
 
 from chajong.errors import PredictionsError
 from chajong.labels import Labels
-from chajong.manifest import ISSUE_COLUMNS
 from chajong.predictions import Predictions
 from chajong.suspects import find_suspects
 from tests.test_corrections import manifest
 
 NAMES = ("가", "나", "다")
+SCENES = {"0.jpg": 0, "1.jpg": 0, "2.jpg": 1, "3.jpg": 2, "4.jpg": 2}
 
 
 def predicted(probs: list[list[float]], given: str) -> Predictions:
@@ -53,7 +53,7 @@ def test_equal_classes_are_no_doubt() -> None:
 def test_a_duplicate_with_another_label_is_heard() -> None:
     photos = manifest()
     twins = photos.table.with_columns(
-        group=pl.when(pl.col("id").is_in(["0.jpg", "1.jpg"])).then(0).otherwise("group")
+        scene=pl.when(pl.col("id").is_in(["0.jpg", "1.jpg"])).then(0).otherwise("scene")
     )
     table = predicted(PROBS, "가나가나다")
     alone = find_suspects(table, Labels(NAMES), photos).table
@@ -71,15 +71,14 @@ def test_a_group_of_the_user_is_no_duplicate() -> None:
     table = predicted(PROBS, "가나가나다")
     found = find_suspects(table, Labels(NAMES), replace(photos, table=lot)).table
     assert found["duplicate_says"].is_null().all()
-    issues = pl.DataFrame(
-        [(f"{number}.jpg", "duplicate_other_label", 1.0, "") for number in (0, 1)],
-        schema=ISSUE_COLUMNS,
-        orient="row",
+    # Nor do two pairs of twins that it joins speak of each other.
+    twins = lot.with_columns(
+        scene=pl.col("id").replace_strict(SCENES, default=None),
+        label=pl.when(pl.col("id") == "4.jpg").then(pl.lit("다")).otherwise("label"),
     )
-    twins = replace(photos, table=lot, issues=issues)
-    found = find_suspects(table, Labels(NAMES), twins).table
-    told = found.filter(pl.col("duplicate_says").is_not_null())
-    assert sorted(told["id"].to_list()) == ["0.jpg", "1.jpg"]
+    found = find_suspects(table, Labels(NAMES), replace(photos, table=twins)).table
+    says = dict(found.select("id", "duplicate_says").iter_rows())
+    assert (says["0.jpg"], says["1.jpg"], says["3.jpg"], says["4.jpg"]) == ("나", "가", "다", "나")
 
 
 def test_flipped_labels_are_found_and_counted() -> None:

@@ -29,6 +29,7 @@ PHOTO_COLUMNS = pl.Schema(
         "readable": pl.Boolean,
         "reason": pl.String,
         "group": pl.Int64,
+        "scene": pl.Int64,
     }
 )
 ISSUE_COLUMNS = pl.Schema(
@@ -55,7 +56,8 @@ class Manifest:
             test photos), `fold` and `user_group` (null where the user gave none), `size_bytes`,
             `sha256`, `phash`,
             `width_px`, `height_px` (upright), `format`, `readable`, `reason` (why not readable),
-            `group` (photos that must share a fold have the same).
+            `group` (photos that must share a fold have the same), `scene` (so have copies and
+            near-duplicates, whatever groups the user has).
         issues: A row an issue of a photo: `id`, `issue`, `score`, `detail`.
     """
 
@@ -192,6 +194,10 @@ class Manifest:
                 f"The manifest in {folder} cannot be read ({error}). Make it again with: chajong"
                 " audit DATA"
             ) from error
+        if "scene" not in table.columns:  # before there were scenes, nothing is known of those
+            own = pl.col("user_group").is_not_null()  # that the user put together
+            scene = pl.when(own).then(-1 - pl.int_range(pl.len())).otherwise("group")
+            table = table.with_columns(scene=scene.cast(pl.Int64))
         manifest = cls(Labels.load(folder / _LABELS), root, table, issues)
         if manifest.fingerprint != facts.get("fingerprint"):
             raise DataError(

@@ -136,34 +136,16 @@ def _num_expected(probs: NDArray[np.float64], own: NDArray[np.intp]) -> int:
 def _duplicates(ids: tuple[str, ...], manifest: Manifest, labels: Labels) -> dict[str, str]:
     # For near-duplicates with different labels: the commonest label of the others.
     canonical = dict(zip(labels.names, labels.canonical.tolist(), strict=True))
-    rows = alike(manifest).filter(pl.col("id").is_in(ids))
+    rows = manifest.trainable().filter(pl.col("id").is_in(ids))
     says = {}
-    for group in rows.group_by("group").agg("id", "label").iter_rows(named=True):
-        counts = Counter(group["label"])
+    for scene in rows.group_by("scene").agg("id", "label").iter_rows(named=True):
+        counts = Counter(scene["label"])
         ranked = sorted(counts, key=lambda label: (-counts[label], label))
         others = {
             label: next((one for one in ranked if canonical[one] != canonical[label]), None)
             for label in counts
         }
-        for id_, label in zip(group["id"], group["label"], strict=True):
+        for id_, label in zip(scene["id"], scene["label"], strict=True):
             if (other := others[label]) is not None:
                 says[id_] = other
     return says
-
-
-def alike(manifest: Manifest) -> pl.DataFrame:
-    """Choose the photos whose group may tell of their label.
-
-    Photos that the user put into one group need not be of one car: those count only where the
-    audit found near-duplicates of other labels.
-
-    Args:
-        manifest: The photos.
-
-    Returns:
-        `id`, `label` and `group` of trainable photos; those of one group are near-duplicates.
-    """
-    found = manifest.issues.filter(pl.col("issue") == "duplicate_other_label")["id"]
-    rows = manifest.trainable()
-    by_likeness = rows["user_group"].is_null() | rows["id"].is_in(found.implode())
-    return rows.filter(by_likeness).select("id", "label", "group")

@@ -6,15 +6,21 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
 from chajong.errors import DataError
-from chajong.labels import known_equal, known_names
+from chajong.labels import Labels, known_equal, known_names
 from chajong.manifest import Manifest
 from chajong.photos.audit import audit, summary
+from chajong.photos.decode import NO_MEMORY, Photo, Unreadable
+from chajong.photos.duplicates import Pairs
+from chajong.photos.groups import Alike, duplicate_issues
 from tests.photos.pictures import encoded, lit, put, scene
+
+OTHER = "duplicate_other_label"
 
 
 def look(data: Path) -> Manifest:
@@ -225,6 +231,43 @@ def test_groups_of_the_user_join_those_of_duplicates(tmp_path: Path) -> None:
     assert len({groups[f"{number}.jpg"] for number in (0, 2, 3, 5)}) == 4
 
 
+def test_a_scene_is_of_what_is_alike_and_not_of_the_users_groups(tmp_path: Path) -> None:
+    for name, seed in (("a1", 1), ("a2", 1), ("b1", 2), ("b2", 2)):
+        put(tmp_path / f"{name}.jpg", scene(seed))
+    rows = ("a1.jpg,x,g", "a2.jpg,y,h", "b1.jpg,p,g", "b2.jpg,q,h")
+    put(tmp_path / "t.csv", "\n".join(("path,label,group", *rows)).encode())
+    found = look(tmp_path / "t.csv").table.sort("id")
+    assert found["group"].n_unique() == 1
+    scenes = found["scene"].to_list()
+    assert scenes[0] == scenes[1] != scenes[2] == scenes[3]
+
+
+def test_of_a_long_scene_each_photo_is_set_against_the_likest_of_another_kind() -> None:
+    # Contents 0 to 3 in a row, as frames of one camera; photo 4 is a copy of 3.
+    near = Pairs(
+        np.array([0, 1, 2]), np.array([1, 2, 3]), np.array([0.9, 0.8, 0.7]), np.zeros(3, bool)
+    )
+    alike = Alike(np.array([0, 1, 2, 3, 3]), np.zeros(5, np.intp), near)
+    table = pl.DataFrame(
+        {
+            "id": [f"{place}.jpg" for place in range(5)],
+            "label": ["a", "a", "b", "a", "c"],
+            "part": ["train"] * 5,
+            "sha256": [f"{place}" for place in (0, 1, 2, 3, 3)],
+            "group": [0] * 5,
+        }
+    )
+    issues = duplicate_issues(table, alike, Labels(("a", "b", "c")))
+    told = {id_: (score, detail.split()[3]) for id_, kind, score, detail in issues if kind == OTHER}
+    assert told == {
+        "0.jpg": (None, "2.jpg"),  # is linked to none of another label: the first of one
+        "1.jpg": (0.8, "2.jpg"),
+        "2.jpg": (0.8, "1.jpg"),
+        "3.jpg": (1.0, "4.jpg"),
+        "4.jpg": (1.0, "3.jpg"),
+    }
+
+
 def test_small_classes_count_different_photos_only(tmp_path: Path) -> None:
     for number in range(5):
         put(tmp_path / f"data/a/{number}.jpg", scene(number))
@@ -266,6 +309,20 @@ def two_classes(root: Path) -> Path:
         put(root / f"a/{number}.jpg", scene(number))
         put(root / f"b/{number}.jpg", scene(10 + number))
     return root
+
+
+def test_a_lack_of_memory_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = two_classes(tmp_path / "data")
+
+    def no_memory(_: bytes, **__: int) -> Photo:
+        raise Unreadable(NO_MEMORY)
+
+    with monkeypatch.context() as short:
+        short.setattr("chajong.photos.measuring.decode", no_memory)
+        assert set(look(root).table["reason"]) == {NO_MEMORY}
+    assert look(root).table["readable"].all()
 
 
 def test_a_second_audit_reads_only_what_changed(

@@ -230,6 +230,41 @@ def test_reads_a_padded_jpeg_but_none_out_of_step() -> None:
     assert (decode(data + b"\0a video follows").pixels == decode(data).pixels).all()
 
 
+def with_flaws(data: bytes, *flaws: str) -> bytes:
+    """Give a JPEG flaws that do not touch its picture."""
+    if "odd-colour-profile" in flaws:  # the first of two parts, without the second
+        data = data[:2] + segment(0xE2, b"ICC_PROFILE\0\1\2" + bytes(40)) + data[2:]
+    if "odd-jfif-version" in flaws:
+        at = data.index(b"JFIF\0") + 5
+        data = data[:at] + b"\2\1" + data[at + 2 :]
+    if "odd-scan-header" in flaws:
+        scan = data.index(b"\xff\xda")
+        data = data[: scan + 11] + b"\0\0\0" + data[scan + 14 :]
+    if "padded-end" in flaws:
+        data = data[:-2] + b"\0" * 40 + data[-2:]
+    return data
+
+
+@pytest.mark.parametrize(
+    "flaws",
+    [
+        ("odd-colour-profile",),
+        ("odd-jfif-version",),
+        ("odd-colour-profile", "odd-jfif-version", "odd-scan-header", "padded-end"),
+        ("odd-colour-profile", "padded-end"),
+    ],
+)
+def test_reads_a_jpeg_with_harmless_flaws_and_notes_them(flaws: tuple[str, ...]) -> None:
+    data = encoded(picture(), "JPEG")
+    photo = decode(with_flaws(data, *flaws))
+    assert sorted(photo.notes) == sorted(flaws)
+    assert (photo.pixels == decode(data).pixels).all()
+    assert reason(with_flaws(data, *flaws)[:-60]) == "truncated JPEG"
+    assert "extraneous bytes" in reason(
+        with_flaws(data[:-2] + bytes(range(1, 41)) + data[-2:], *set(flaws) - {"padded-end"})
+    )
+
+
 def test_many_threads_decode_the_same() -> None:
     files = [
         encoded(picture(seed=seed), kind) for seed in range(4) for kind in ("JPEG", "PNG", "GIF")

@@ -172,6 +172,31 @@ def test_a_link_to_itself(tmp_path: Path) -> None:
         find_photos(tmp_path)
 
 
+def test_a_link_to_a_class_that_is_not_there(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.jpg", "b/1.jpg")
+    (tmp_path / "a/2.jpg").symlink_to("/gone.jpg")
+    assert ids(tmp_path) == ["a/1.jpg", "a/2.jpg", "b/1.jpg"]
+    (tmp_path / "G90 3.8").symlink_to("/not/mounted")
+    with pytest.raises(DataError, match=r"G90 3\.8 leads nowhere: No such file.*Remove the link"):
+        find_photos(tmp_path)
+
+
+@pytest.mark.parametrize(("listed", "on_disk"), [(NFC, NFD), (NFD, NFC)])
+def test_whole_paths_may_be_spelled_in_another_form(
+    tmp_path: Path, listed: str, on_disk: str
+) -> None:
+    put(tmp_path / on_disk, "x/1.jpg")
+    table = write(tmp_path / on_disk / "t.csv", f"path,label\n{tmp_path}/{listed}/x/1.jpg,a\n")
+    (photo,) = find_photos(table).photos
+    assert (photo.id, photo.path.read_bytes()) == ("x/1.jpg", PHOTO)
+
+
+def test_folds_as_programs_write_numbers_with_gaps(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg", "2.jpg", "3.jpg")
+    table = write(tmp_path / "t.csv", "path,label,fold\n1.jpg,a,0.0\n2.jpg,a,\n3.jpg,b,12.0\n")
+    assert [photo.fold for photo in find_photos(table).photos] == [0, None, 12]
+
+
 Make = Callable[[Path], Path]
 
 
@@ -228,6 +253,8 @@ BAD: dict[str, tuple[Make, str]] = {
     "empty path": (with_table("path,label\n,a\n"), r"empty path in row\(s\) 1,"),
     "twice": (with_table("path,label\n1.jpg,a\n./1.jpg,b\n"), r"1\.jpg is listed twice"),
     "fold": (with_table("path,label,fold\n1.jpg,a,-1\n"), r"fold that is not a whole number"),
+    "huge fold": (with_table(f"path,label,fold\n1.jpg,a,{10**22}\n"), r"not a whole number .* 1,"),
+    "half a fold": (with_table("path,label,fold\n1.jpg,a,0.5\n"), r"fold that is not a whole"),
     "all gone": (with_table("path,label\nx.jpg,a\n"), r"None of the 1 files .* is there"),
     "cp949": (with_table("path,label\n1.jpg,현대\n".encode("cp949")), r"not UTF-8: line 2.*Excel"),
     "empty table": (with_table(""), r"Could not read the table"),

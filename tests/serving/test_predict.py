@@ -6,6 +6,7 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import numpy as np
@@ -195,6 +196,14 @@ def test_zips_of_other_machines(tmp_path: Path, few: Path) -> None:
         "x/two.jpg",
         "x/차a.jpg",
     ]
+    # A packer that sets the flag and writes another code page.
+    flagged = bytearray((tmp_path / "b.zip").read_bytes())
+    for start in (b"PK\1\2", b"PK\3\4"):
+        place = flagged.index(start) + (8 if start.endswith(b"\1\2") else 6)
+        flagged[place + 1] |= 8
+    (tmp_path / "c.zip").write_bytes(flagged)
+    with pytest.raises(DataError, match="cannot be opened as a zip: 'utf-8' codec"):
+        open_source(str(tmp_path / "c.zip"))
     (tmp_path / "d.zip").write_bytes(data[:100])
     with pytest.raises(DataError, match="cannot be opened as a zip"):
         open_source(str(tmp_path / "d.zip"))
@@ -222,6 +231,12 @@ def test_a_pattern_that_is_none_and_a_name_that_no_file_has(tmp_path: Path) -> N
         open_source(f"{tmp_path}/**.jpg")
     with pytest.raises(Unreadable, match="no file can have such a name"):
         read_file(Path("a\0b.jpg"))
+
+
+def test_paths_with_zero_bytes_between_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(b"a/1.jpg\0a/2.jpg\0")))
+    with pytest.raises(DataError, match=r"zero byte: .*find without -print0"):
+        list(open_source("-").photos())
 
 
 def test_a_damaged_member_of_a_zip_is_one_bad_row(

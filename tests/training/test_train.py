@@ -106,6 +106,19 @@ def test_a_fold_learns_from_the_other_folds_only(uninterrupted: Job, finished: R
             ]
 
 
+def test_a_photo_that_is_excluded_leaves_the_cache_as_it_is(
+    uninterrupted: Job, finished: Run
+) -> None:
+    manifest = finished.manifest()
+    first = manifest.trainable()["id"][0]
+    part = pl.when(pl.col("id") == first).then(pl.lit("excluded")).otherwise("part")
+    without = replace(manifest, table=manifest.table.with_columns(part=part))
+    caches = [
+        Material(finished, each, None, uninterrupted.cache).cache() for each in (manifest, without)
+    ]
+    assert caches[1].rows == caches[0].rows
+
+
 def test_two_processes_of_torchrun_make_the_same_run(uninterrupted: Job, job: Job) -> None:
     launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={free_port()}")
     process = job.start("--track", "tensorboard", launcher=launcher)

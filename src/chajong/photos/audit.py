@@ -204,7 +204,8 @@ def _audited(
     table = _photo_table(photos, found.root, scanned)
     labels = Labels.of(photo.label for photo in photos if photo.label is not None)
     alike = find_alike(table, found.root, scanned.thumbs)
-    table = table.with_columns(group=pl.Series(group_numbers(table, alike), dtype=pl.Int64))
+    groups = pl.Series(group_numbers(table, alike), dtype=pl.Int64)
+    table = table.with_columns(group=groups, scene=pl.Series(alike.scene, dtype=pl.Int64))
     listed = [
         *duplicate_issues(table, alike, labels),
         *small_class_issues(table, alike, SMALL_CLASS_BELOW),
@@ -262,7 +263,7 @@ def _photo_table(photos: tuple[PhotoRef, ...], root: Path, scanned: Scan) -> pl.
     columns = [pl.col(name).cast(kind) for name, kind in PHOTO_COLUMNS.items()]
     return (
         pl.concat([said, scanned.table], how="horizontal")
-        .with_columns(phash, readable=readable, group=None)
+        .with_columns(phash, readable=readable, group=None, scene=None)
         .with_columns(phash=pl.when("readable").then("phash"))
         .select(columns)
     )

@@ -47,10 +47,13 @@ from chajong.photos.header import MAX_MEGAPIXELS as MAX_MEGAPIXELS
 from chajong.photos.header import Unreadable as Unreadable
 from chajong.photos.orientation import orientation_in, upright
 
+NO_MEMORY = "more pixels than the memory of this machine holds"
+"""Why a photo cannot be read that could be at another time."""
+
 # The most work that a progressive JPEG may ask for; encoders write about 10 scans.
 _MAX_MEGAPIXEL_SCANS = 4000
 
-_JPEG_END, _APP1 = b"\xff\xd9", 0xE1
+_JPEG_END, _APP0, _APP1, _APP2 = b"\xff\xd9", 0xE0, 0xE1, 0xE2
 _MODES_READ = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB"}
 _SIXTEEN_BIT = {"I;16", "I;16B", "I;16L", "I;16N"}
 
@@ -68,7 +71,8 @@ class Photo:
         height_px: Height of the full photo, upright.
         format: `jpeg`, `png`, `webp`, `bmp`, `gif` or `tiff`, by content, not by name.
         notes: What was special: `exif-rotated`, `grey`, `cmyk`, `palette`, `alpha`, `16-bit`,
-            `animated` (the first picture is taken), `odd-scan-header`, `padded-end`.
+            `animated` (the first picture is taken), `odd-scan-header`, `odd-colour-profile`,
+            `odd-jfif-version`, `padded-end`.
     """
 
     pixels: NDArray[np.uint8]
@@ -119,7 +123,7 @@ def decode(data: bytes, at_least_px: int | None = None) -> Photo:
     except (OSError, ValueError, SyntaxError) as error:
         raise Unreadable(damage(kind, str(error))) from error
     except MemoryError as error:
-        raise Unreadable("more pixels than the memory of this machine holds") from error
+        raise Unreadable(NO_MEMORY) from error
     except Exception as error:  # decoders raise nearly anything at damaged headers
         raise Unreadable(damage(kind, SENSELESS)) from error
 
@@ -144,6 +148,7 @@ class _Jpeg:
     num_colours: int
     orientation: int
     scan: int  # where the picture data start
+    strict: bool = True  # whether a complaint of the decoder is an error
 
 
 def _decode_jpeg(data: bytes, at_least_px: int | None) -> Photo:
@@ -183,29 +188,48 @@ def _check_scans(pixel_scans: int) -> None:
         raise Unreadable("a progressive JPEG of absurdly many scans")
 
 
-# Decodes strictly; photos with one of two harmless flaws are decoded too, and noted.
+# Decodes strictly; photos with harmless flaws are decoded too, and each flaw is noted.
 def _jpeg_pixels(jpeg: _Jpeg, at_least_px: int | None) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     notes = {1: ("grey",), 4: ("cmyk",)}.get(jpeg.num_colours, ())
-    try:
-        return _turbo(jpeg, at_least_px), notes
-    except ValueError as error:
-        said = str(error)
+    while True:
+        try:
+            return _turbo(jpeg, at_least_px), notes
+        except ValueError as error:
+            flaw, mended = _mended(jpeg, str(error))
+            if flaw is None or flaw in notes:
+                raise
+        jpeg, notes = mended, (*notes, flaw)
+
+
+def _mended(jpeg: _Jpeg, said: str) -> tuple[str | None, _Jpeg]:
+    # The name of a harmless flaw that the decoder complains of, and the photo without it.
     data, scan = jpeg.data, jpeg.scan
     if said == "Invalid SOS parameters for sequential JPEG":  # many Samsung phones write these
         mended = data[: scan - 3] + b"\0\x3f\0" + data[scan:]  # all that is allowed there
-        return _turbo(replace(jpeg, data=mended), at_least_px), (*notes, "odd-scan-header")
+        return "odd-scan-header", replace(jpeg, data=mended)
+    if "bad ICC marker" in said:  # of a profile that is ignored anyway
+        profiles = [(start - 4, end) for each, start, end in jpeg_segments(data) if each == _APP2]
+        for start, end in reversed(profiles):
+            data = data[:start] + data[end:]
+        scan -= len(jpeg.data) - len(data)
+        return "odd-colour-profile", replace(jpeg, data=data, scan=scan)
+    if "unknown JFIF revision" in said:
+        for marker, start, _ in jpeg_segments(data):
+            if marker == _APP0 and data[start : start + 5] == b"JFIF\0":
+                data = data[: start + 5] + b"\1\2" + data[start + 7 :]
+        return "odd-jfif-version", replace(jpeg, data=data)
     # The first complaint is about bytes after the last pixel. Padding is harmless; the rest of a
     # picture, out of step since some damage, is not.
     padding = re.fullmatch(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9", said)
     if padding is not None:
         end = data.find(_JPEG_END, scan)
         if len(set(data[end - int(padding[1]) : end])) == 1:
-            return _turbo(jpeg, at_least_px, strict=False), (*notes, "padded-end")
-    raise ValueError(said)
+            return "padded-end", replace(jpeg, strict=False)
+    return None, jpeg
 
 
 # Decodes at the smallest fast scale; 3/8, 5/8 and the like are slower than the full size.
-def _turbo(jpeg: _Jpeg, at_least_px: int | None, *, strict: bool = True) -> NDArray[np.uint8]:
+def _turbo(jpeg: _Jpeg, at_least_px: int | None) -> NDArray[np.uint8]:
     factor, shorter = 1, min(jpeg.width_px, jpeg.height_px)
     while at_least_px is not None and factor < 8 and shorter / (2 * factor) >= at_least_px:
         factor *= 2
@@ -215,7 +239,7 @@ def _turbo(jpeg: _Jpeg, at_least_px: int | None, *, strict: bool = True) -> NDAr
         min_height=-(-jpeg.height_px // factor),
         min_width=-(-jpeg.width_px // factor),
         min_factor=factor,
-        strict=strict,
+        strict=jpeg.strict,
     )
     if jpeg.num_colours < 4:
         return pixels

@@ -38,7 +38,7 @@ _FLAT_POWER = 0.01  # of a block; that of the whole photo is 1
 _NUM_FREQUENCIES = 8
 _CROP = 0.04  # what the second view of a signature lacks on each side
 _MOST_CANDIDATES = 16  # a photo and view; more are all of one scene, and joined through others
-_ROUND = 2048  # candidates that are looked at together
+_ROUND, _ROUNDS = 2048, 64  # candidates that are looked at together, unless rounds get too many
 _CHUNK_PAIRS, _CHUNK_PHOTOS = 512, 1024  # as floats, all thumbnails at once would be large
 # Tiles this small stay below the size at which OpenBLAS starts threads for a product, which
 # takes it longer than the product; measured, four times as long.
@@ -85,7 +85,8 @@ def near_duplicates(thumbs: Bytes) -> Pairs:
         # scene a few thousand pairs are looked at, not half a million.
         joined = components(len(thumbs), found["a"], found["b"])
         waiting = waiting[joined[waiting["a"]] != joined[waiting["b"]]]
-        some, waiting = waiting[:_ROUND], waiting[_ROUND:]
+        size = max(_ROUND, len(waiting) // _ROUNDS)
+        some, waiting = waiting[:size], waiting[size:]
         agree = _verify_all(thumbs, some)
         same = agree >= _SAME_FROM
         found = np.concatenate([found, some[same]])

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from chajong.environment import num_cores
 from chajong.labels import Labels
 from chajong.photos.decode import Unreadable, decode
 from chajong.photos.duplicates import Pairs, components, near_duplicates
@@ -152,7 +153,7 @@ def _same_pixels(
     likely = (score >= _SAME_PIXELS_FROM) & (sizes[one] == sizes[other]).all(axis=1)
     places = np.unique(np.concatenate([one[likely], other[likely]])).tolist()
     paths = [root / table["path"][place] for place in places]
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(num_cores()) as threads:
         hashes = dict(zip(places, threads.map(_pixel_hash, paths), strict=True))
     same = np.zeros(len(one), np.bool_)
     for pair in np.flatnonzero(likely):
@@ -163,7 +164,7 @@ def _same_pixels(
 
 def _pixel_hash(path: Path) -> bytes | None:
     try:
-        return hashlib.sha256(decode(path.read_bytes()).pixels.tobytes()).digest()
+        return hashlib.sha256(np.ascontiguousarray(decode(path.read_bytes()).pixels).data).digest()
     except (OSError, Unreadable):  # changed or gone since the scan
         return None
 
@@ -227,23 +228,42 @@ def _conflicts(
     alike: Alike, kind: Callable[[int], Hashable | None]
 ) -> Iterator[tuple[int, int, float | None]]:
     # Photos of one scene that are of different kinds: each with the likest of another kind.
-    near = alike.near
-    ends = zip(near.first.tolist(), near.second.tolist(), strict=True)
-    scores = {frozenset(pair): score for pair, score in zip(ends, near.score.tolist(), strict=True)}
+    like = _neighbours(alike.near)
     for places in _members(alike.scene):
         known = [place for place in places if kind(place) is not None]
         # One photo stands for all of its content and kind, so that many copies take little time.
         stand_ins = {(int(alike.content[place]), kind(place)): place for place in reversed(known)}
         if len({sort for _, sort in stand_ins}) < 2:
             continue
+        # Whoever is linked to none of another kind gets the first of one: of a scene of thousands
+        # each photo is compared with its neighbours alone.
+        firsts = {kind(place): place for place in reversed(known)}
+        by_content: dict[int, list[tuple[Hashable | None, int]]] = {}
+        for (content, sort), place in stand_ins.items():
+            by_content.setdefault(content, []).append((sort, place))
         for place in known:
             content, mine = int(alike.content[place]), kind(place)
             likest, other = max(
-                (1.0 if its == content else scores.get(frozenset((content, its)), -1.0), -theirs)
-                for (its, sort), theirs in stand_ins.items()
-                if sort != mine
+                (
+                    (score, -theirs)
+                    for its, score in ((content, 1.0), *like.get(content, ()))
+                    for sort, theirs in by_content.get(its, ())
+                    if sort != mine
+                ),
+                default=(-1.0, -min(place for sort, place in firsts.items() if sort != mine)),
             )
             yield place, -other, likest if likest >= 0 else None
+
+
+def _neighbours(near: Pairs) -> dict[int, list[tuple[int, float]]]:
+    # The contents that each content is like, and how much.
+    found: dict[int, list[tuple[int, float]]] = {}
+    for one, other, score in zip(
+        near.first.tolist(), near.second.tolist(), near.score.tolist(), strict=True
+    ):
+        found.setdefault(one, []).append((other, score))
+        found.setdefault(other, []).append((one, score))
+    return found
 
 
 def _more(num: int) -> str:

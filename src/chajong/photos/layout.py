@@ -8,6 +8,7 @@ link back to a folder that it lies in is refused.
 """
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -281,7 +282,9 @@ def _folds(table: pl.DataFrame, path: Path) -> list[int | None]:
     if "fold" not in table.columns:
         return [None] * table.height
     texts = _text(table, "fold", path)
-    wrong = [i for i, text in enumerate(texts) if text and not text.isdecimal()]
+    # A column of numbers with a gap is written with fractions by many programs: 0.0, 1.0.
+    texts = [text.removesuffix(".0") for text in texts]
+    wrong = [i for i, text in enumerate(texts) if text and not re.fullmatch("[0-9]{1,9}", text)]
     _refuse_rows(path, "a fold that is not a whole number from 0", wrong)
     return [int(text) if text else None for text in texts]
 

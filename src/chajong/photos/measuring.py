@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from chajong.photos.decode import Unreadable, decode
+from chajong.photos.decode import NO_MEMORY, Unreadable, decode
 from chajong.photos.duplicates import THUMB_PX
 from chajong.photos.reading import read_file
 
@@ -162,6 +162,8 @@ def _read(path: Path) -> tuple[Row, _Look | None]:
         photo = decode(data, at_least_px=_GREY_PX)
     except Unreadable as error:
         row["reason"] = error.reason
+        if error.reason == NO_MEMORY:
+            row["sha256"] = None  # so that it is not remembered
         return row, None
     row["width_px"], row["height_px"] = photo.width_px, photo.height_px
     row["format"], row["notes"] = photo.format, list(photo.notes)
@@ -169,7 +171,7 @@ def _read(path: Path) -> tuple[Row, _Look | None]:
     step = max(1, min(photo.pixels.shape[:2]) // (4 * _GREY_PX))
     small = Image.fromarray(photo.pixels[::step, ::step]).convert("L")
     grey = small.resize((_GREY_PX, _GREY_PX), Image.Resampling.BOX)
-    return row, _Look(grey, photo.pixels[::4].reshape(-1, 3)[::4])
+    return row, _Look(grey, photo.pixels[::4].reshape(-1, 3)[::4].copy())
 
 
 def _tones(greys: Sequence[Image.Image]) -> dict[str, NDArray[np.float64]]:

@@ -147,13 +147,16 @@ def _own(centred: Floats, classes: NDArray[np.intp], groups: NDArray[np.intp]) -
     # (n,) mean agreement with the nearest photos of the own class; NaN where there are none.
     found = np.full(len(centred), np.nan, np.float32)
     for places in _members(classes):
-        agree = centred[places] @ centred[places].T
-        agree[groups[places, None] == groups[places]] = np.nan
-        nearest = -np.sort(-agree, axis=1)[:, :_NUM_NEAREST]  # NaN comes last
-        known = np.isfinite(nearest)
-        total = np.where(known, nearest, 0).sum(axis=1)
-        num = known.sum(axis=1)
-        found[places] = np.where(num > 0, total / np.maximum(num, 1), np.nan)
+        num_nearest = min(_NUM_NEAREST, len(places))
+        for start in range(0, len(places), _BLOCK):
+            rows = places[start : start + _BLOCK]
+            agree = centred[rows] @ centred[places].T
+            agree[groups[rows, None] == groups[places]] = -np.inf
+            nearest = np.partition(agree, -num_nearest, axis=1)[:, -num_nearest:]
+            known = np.isfinite(nearest)
+            total = np.where(known, nearest, 0).sum(axis=1)
+            num = known.sum(axis=1)
+            found[rows] = np.where(num > 0, total / np.maximum(num, 1), np.nan)
     return found
 
 

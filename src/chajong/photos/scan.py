@@ -19,7 +19,7 @@ from chajong.photos.duplicates import THUMB_PX
 from chajong.photos.measuring import MEASURED, Row, helpers, measure, stamp_of
 from chajong.progress import Progress
 
-SCAN_VERSION = 3
+SCAN_VERSION = 4
 """Goes up whenever a photo would be measured differently, so that old memories are not used."""
 
 _CHUNK = 32

@@ -5,6 +5,7 @@ Of each photo only its name is kept, so that a million of them fit into memory.
 
 import glob
 import lzma
+import struct
 import sys
 import zipfile
 import zlib
@@ -23,7 +24,10 @@ from chajong.photos.walk import check_utf8, is_photo, photos_in
 STDIN = "-"
 
 # RuntimeError is a password, or a compression that zipfile does not know; the rest is damage.
-_CANNOT_UNPACK = RuntimeError, OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError
+_CANNOT_UNPACK = (
+    *(RuntimeError, OSError, EOFError, ValueError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,11 @@ def _from_stdin() -> Iterator[Asked]:
             raise DataError(
                 f"Standard input has a line that is not UTF-8: {line[:80]!r}. Give one path a line."
             ) from error
+        if "\0" in name:
+            raise DataError(
+                f"Standard input has a line with a zero byte: {line[:80]!r}. Give one path a line "
+                "(find without -print0)."
+            )
         if name:
             yield _of_file(nfc(name), Path(name))
 
@@ -130,7 +139,7 @@ def _from_stdin() -> Iterator[Asked]:
 def _from_zip(path: Path) -> Source:
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except _CANNOT_UNPACK as error:
         raise DataError(f"{path} cannot be opened as a zip: {error}. Make it again.") from error
     spelled = ((_spelled(info), info) for info in archive.infolist() if not info.is_dir())
     found = [(id_, info) for id_, info in spelled if is_photo(id_) and not _is_hidden(id_)]

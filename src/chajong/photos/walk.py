@@ -120,6 +120,8 @@ def _entries(folder: str) -> list["os.DirEntry[str]"]:
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
+        if entry.is_symlink() and not is_photo(entry.name):
+            entry.stat()  # `is_dir` is silent about what is gone, such as a disk that is not there
         return entry.is_dir()
     except OSError as error:
         if is_photo(entry.name):  # it becomes a photo that cannot be read
@@ -171,10 +173,12 @@ class Names:
         """
         if "\0" in listed:
             return None
-        full = os.path.normpath(os.path.join(self._roots[0], listed))  # noqa: PTH118
+        parts = Path(os.path.normpath(os.path.join(self._roots[0], listed))).parts  # noqa: PTH118
         for root in self._roots:
-            if full.startswith(root.rstrip("/") + "/"):
-                return full[len(root.rstrip("/")) + 1 :]
+            above = Path(root).parts
+            names = [nfc(part) for part in parts[: len(above)]]
+            if len(parts) > len(above) and names == [nfc(part) for part in above]:
+                return "/".join(parts[len(above) :])
         return None
 
     def on_disk(self, relative: str) -> Path:

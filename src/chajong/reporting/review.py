@@ -19,7 +19,7 @@ from chajong.labels import Labels
 from chajong.manifest import Manifest
 from chajong.predictions import Predictions
 from chajong.run import Run
-from chajong.suspects import alike, find_suspects
+from chajong.suspects import find_suspects
 from chajong.wording import did_you_mean
 
 _NUM_SURE, _NUM_TWINS = 6, 3
@@ -189,9 +189,9 @@ def _sure(predictions: Predictions, labels: Labels, manifest: Manifest) -> dict[
 
 def _twins(suspects: pl.DataFrame, manifest: Manifest) -> dict[str, list[dict[str, str]]]:
     # The near-duplicates that speak against a label.
-    rows = alike(manifest)
+    rows = manifest.trainable().select("id", "label", "scene")
     told = suspects.filter(pl.col("duplicate_says").is_not_null()).select("id", "duplicate_says")
-    pairs = told.join(rows.select("id", "group"), on="id").join(rows, on="group", suffix="_twin")
+    pairs = told.join(rows.select("id", "scene"), on="id").join(rows, on="scene", suffix="_twin")
     pairs = pairs.filter(pl.col("label") == pl.col("duplicate_says")).sort("id", "id_twin")
     twins: dict[str, list[dict[str, str]]] = {}
     for id_, twin, label in pairs["id", "id_twin", "label"].iter_rows():

@@ -62,7 +62,9 @@ class Material:
         Raises:
             DataError: If a photo is no longer there.
         """  # noqa: DOC502 raised by what it calls
-        rows = self.manifest.trainable()
+        # With those that a correction excludes, so that the cache stays the same.
+        kept = pl.col("part").is_in(["train", "excluded"]) & pl.col("readable")
+        rows = self.manifest.table.filter(kept)
         files = {
             sha256: self.manifest.path_of(path)
             for sha256, path in zip(rows["sha256"], rows["path"], strict=True)
