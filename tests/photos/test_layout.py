@@ -8,6 +8,7 @@ import pytest
 
 from chajong.errors import DataError
 from chajong.photos.layout import Layout, find_photos, find_unlabelled
+from chajong.photos.sources import open_source
 
 PHOTO = b"layouts are found without opening photos"
 NFC, NFD = (unicodedata.normalize(form, "그랜저_2020") for form in ("NFC", "NFD"))
@@ -74,6 +75,11 @@ def test_class_folders_under_train_with_test_photos(tmp_path: Path) -> None:
         ("train/b/x.jpg", "train"),
         ("test/deep/y.jpg", "test"),
     ]
+    # What was learned from is not asked about.
+    assert [photo.id for photo in find_unlabelled(tmp_path)] == ["test/deep/y.jpg"]
+    assert [photo.id for photo in open_source(str(tmp_path)).photos()] == ["test/deep/y.jpg"]
+    asked = [photo.id for photo in find_unlabelled(tmp_path / "train")]
+    assert asked == ["b/x.jpg"]
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:

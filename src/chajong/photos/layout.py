@@ -129,7 +129,8 @@ def find_unlabelled(photos: Path) -> tuple[PhotoRef, ...]:
     """Find the photos to predict; labels are neither needed nor read.
 
     Args:
-        photos: A folder (all photos in it, however deep), one photo, a CSV or Parquet file with
+        photos: A folder (all photos in it, however deep; where `train/<class>/` lies beside
+            `test/`, those of `test/` alone), one photo, a CSV or Parquet file with
             the column `path` or `img_path` and perhaps `ID`, or a DACON folder, whose
             `test.csv` says what is asked.
 
@@ -144,7 +145,7 @@ def find_unlabelled(photos: Path) -> tuple[PhotoRef, ...]:
     if photos.is_dir() and (photos / "test.csv").is_file():
         found = _unlabelled(photos / "test.csv", photos)
     elif photos.is_dir():
-        found = tuple(_sorted(_test_photo(photos, path) for path in photos_in(photos)))
+        found = tuple(_sorted(_test_photo(photos, path) for path in unlabelled_in(photos)))
     elif _is_table(photos):
         found = _unlabelled(photos, photos.parent)
     elif is_photo(photos.name):
@@ -158,6 +159,24 @@ def find_unlabelled(photos: Path) -> tuple[PhotoRef, ...]:
         raise DataError(f"There are no photos in {photos}. {_ALLOWED}.")
     _check_ids(found)
     return found
+
+
+def unlabelled_in(folder: Path) -> Iterator[Path]:
+    """Go through the photos of a folder that are to be predicted.
+
+    Args:
+        folder: The folder, without `test.csv`.
+
+    Returns:
+        All of its photos; where it has `train/<class>/` and `test/`, those of `test/` alone.
+    """
+    has_both = _has_train(folder) and (folder / "test").is_dir()
+    return photos_in(folder / "test" if has_both else folder)
+
+
+def _has_train(folder: Path) -> bool:
+    # A class may be called "train": it then holds photos, and no folders.
+    return (folder / "train").is_dir() and any(folders(folder / "train"))
 
 
 def _layout_of(data: Path) -> Layout:
@@ -194,8 +213,7 @@ def _from_dacon(data: Path) -> Found:
 
 
 def _from_folders(data: Path) -> Found:
-    # A class may be called "train": it then holds photos, and no folders.
-    if not (data / "train").is_dir() or not any(folders(data / "train")):
+    if not _has_train(data):
         return Found("imagefolder", data, tuple(_sorted(_class_photos(data, data))))
     train = _sorted(_class_photos(data, data / "train"))
     tested = photos_in(data / "test") if (data / "test").is_dir() else ()

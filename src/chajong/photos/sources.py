@@ -17,9 +17,9 @@ from pathlib import Path
 from chajong.errors import DataError
 from chajong.labels import nfc
 from chajong.photos.decode import Unreadable
-from chajong.photos.layout import find_unlabelled
+from chajong.photos.layout import find_unlabelled, unlabelled_in
 from chajong.photos.reading import MAX_FILE_BYTES, read_file
-from chajong.photos.walk import check_utf8, is_photo, photos_in
+from chajong.photos.walk import check_utf8, is_photo
 
 STDIN = "-"
 
@@ -79,7 +79,7 @@ def open_source(where: str) -> Source:
     if not path.exists() and glob.has_magic(where):
         return _from_pattern(where)
     if path.is_dir() and not (path / "test.csv").is_file():
-        return _from_names(path, (str(p.relative_to(path)) for p in photos_in(path)), where)
+        return _from_names(path, (str(p.relative_to(path)) for p in unlabelled_in(path)), where)
     if path.suffix.lower() == ".zip" and path.is_file():
         return _from_zip(path)
     refs = find_unlabelled(path)
