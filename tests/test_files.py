@@ -159,6 +159,12 @@ def test_tidying_up_spares_files_of_other_names(tmp_path: Path) -> None:
     assert names(tmp_path) == others | {"x.json"}
 
 
+def test_a_leftover_that_cannot_be_opened_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / ".x.12345678.tmp").mkdir()  # as little to be opened as a file of somebody else
+    write_text(tmp_path / "x", "new")
+    assert (tmp_path / "x").read_text() == "new"
+
+
 def test_a_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "x"
     write_text(path, "old")

@@ -32,6 +32,12 @@ def test_matches_by_stem_and_says_so() -> None:
     assert "'test/T_2.jpg' as 'T_2'" in match.note
 
 
+def test_only_the_suffix_of_a_photo_is_no_part_of_its_id() -> None:
+    match = match_ids(["test/car.002.jpg", "test/car.001.jpg"], ["car.001", "car.002"])
+    np.testing.assert_array_equal(match.rows, [1, 0])
+    assert match_ids(["a.jpg", "b.jpg"], ["a.1", "b.2"]).missing == ("a.1", "b.2")
+
+
 def test_says_which_one_is_missing_when_stems_match() -> None:
     match = match_ids(["test/T_1.jpg", "test/T_3.jpg"], ["T_1", "T_2"])
     assert (match.missing, match.extra) == (("T_2",), ("test/T_3.jpg",))

@@ -160,6 +160,20 @@ def test_duration(seconds: float, said: str) -> None:
     assert duration(seconds) == said
 
 
+def test_work_goes_on_where_nobody_reads_any_more() -> None:
+    code = "from chajong.progress import Progress, say\nsay('a')\n"
+    code += "with Progress('reading', 1) as progress:\n  progress.advance(1)\nprint('done')"
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        made = subprocess.run(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=writer, check=False
+        )
+    finally:
+        os.close(writer)
+    assert made.stdout == b"done\n"
+
+
 def test_say(capfd: pytest.CaptureFixture[str]) -> None:
     say("한 줄")
     assert capfd.readouterr() == ("", "한 줄\n")

@@ -36,6 +36,7 @@ _SAID = {
     errno.ENOENT: "its folder is not there any more: run the same command again",
     errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
     errno.ELOOP: "symbolic links on the way lead in a circle: choose another folder",
+    errno.ENOSYS: "the file system cannot lock files: choose a folder on another one",
     errno.ENOLCK: "the file system cannot lock files: choose a folder on another one",
     errno.EOPNOTSUPP: "the file system cannot lock files: choose a folder on another one",
 }
@@ -133,7 +134,8 @@ def swap_folders(new: Path, place: Path, old: Path) -> None:
 def _sweep(path: Path) -> None:
     # A killed process leaves its temporary file behind, but not its lock on it.
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
-        with _holding(leftover, wait=False) as held:
+        # One of another user stays; it is in nobody's way.
+        with suppress(OSError), _holding(leftover, wait=False) as held:
             if held:
                 leftover.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.labels import nfc
+from chajong.photos.walk import is_photo
 from chajong.wording import listed
 
 
@@ -99,4 +100,6 @@ def _match(
 
 
 def _stem(id_: str) -> str:
-    return PurePosixPath(nfc(id_)).stem
+    # Of a photo's name alone: car.001 and car.002 are two.
+    name = PurePosixPath(nfc(id_))
+    return name.stem if is_photo(name.name) else name.name

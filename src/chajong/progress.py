@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import TracebackType
 
@@ -95,8 +95,10 @@ def say(line: str) -> None:
     Args:
         line: The text.
     """
+    # Work goes on where nobody reads any more: a pipe whose reader is gone, a closed terminal.
     if not _SILENT.get():
-        print(line, file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
 
 
 class Progress:
@@ -159,7 +161,8 @@ class Progress:
             line: The text.
         """
         if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False)
+            with suppress(OSError):
+                self._bar.console.print(line, markup=False, highlight=False)
         else:
             self._say(line)
 

@@ -242,6 +242,24 @@ def test_a_damaged_checkpoint_is_told(damage: str, tmp_path: Path) -> None:
     assert len(make_fit(tmp_path, make_recipe()).run()) == 3
 
 
+def test_a_checkpoint_for_which_there_is_no_memory_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = started(tmp_path)
+
+    def no_memory(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with monkeypatch.context() as short:
+        short.setattr("torch.load", no_memory)
+        with pytest.raises(
+            ResourceError, match=r"checkpoint\.pt cannot be opened now: CUDA .*kept"
+        ):
+            make_fit(tmp_path, make_recipe()).run()
+    assert path.is_file()
+    assert len(make_fit(tmp_path, make_recipe()).run()) == 3
+
+
 def test_a_checkpoint_of_another_network_is_told(tmp_path: Path) -> None:
     started(tmp_path)
     with pytest.raises(RunError, match="cannot be used"):

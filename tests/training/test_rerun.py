@@ -37,14 +37,15 @@ def copied(finished: Run, folder: Path) -> Run:
 
 
 def test_the_folds_that_were_trained_are_trained_again_on_as_many_threads(
-    finished: Run, tmp_path: Path
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = copied(finished, tmp_path / "run")
     (run.folder / "fold-0" / "done.json").unlink()
     edit(run.folder / "run.json", lambda record: record["environment"].update(code="other"))
     torch.set_num_threads(2)
+    monkeypatch.chdir(run.folder)
     try:
-        found = rerun(Run.load(run.folder), None, Options(cache_folder=tmp_path / "cache"))
+        found = rerun(Run.load(Path()), None, Options(cache_folder=tmp_path / "cache"))
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)

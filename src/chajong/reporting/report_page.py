@@ -280,9 +280,10 @@ def _heat(subject: Subject, questions: Sequence[Question]) -> Heat:
         found = heat_pictures(run, Predictions.load(run.predictions_path), questions)
         none = f"{run.recipe.model.backbone} has no features that keep their places."
         return Heat(found, "" if found else none)
-    except (ImportError, ChajongError) as error:
-        say(f"no heat maps: {error}")
-        return Heat({}, str(error))
+    except (ImportError, RuntimeError, ChajongError) as error:  # RuntimeError: a GPU that is full
+        said = next(iter(str(error).splitlines()), "")
+        say(f"no heat maps: {said}")
+        return Heat({}, said)
 
 
 def _reliability(found: Diagnosis) -> Chart:

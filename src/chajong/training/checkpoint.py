@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from chajong.errors import RunError
+from chajong.errors import ResourceError, RunError
 from chajong.files import replacing
 from chajong.progress import say
 
@@ -88,6 +88,7 @@ class Checkpoint:
 
         Raises:
             RunError: If the file is damaged or of another network.
+            ResourceError: If it cannot be read, or there is no memory for it.
         """
         if not path.exists():
             return Checkpoint()
@@ -103,6 +104,12 @@ class Checkpoint:
                 gradient = state["gradients"].get(name)
                 parameter.grad = None if gradient is None else gradient.to(parameter.device) * scale
             at = Checkpoint(**state["at"])
+        except (OSError, MemoryError, torch.OutOfMemoryError) as error:
+            reason = next(iter(str(error).splitlines()), "")[:200]
+            raise ResourceError(
+                f"The checkpoint {path} cannot be opened now: {reason} ({type(error).__name__}). "
+                "It is kept: free memory or give access, then run the same command again."
+            ) from error
         except Exception as error:  # damage shows in dozens of ways
             reason = next(iter(str(error).splitlines()), "")[:200]
             raise RunError(

@@ -37,7 +37,7 @@ def rerun(run: Run, data: Path | None, options: Options) -> Sameness | None:
     data = data or Path(run.record.data)
     options = _completed(run, options)
     _check(run, data, options)
-    out = options.out or run.folder.with_name(f"{run.folder.name}-again")
+    out = options.out or run.folder.resolve().with_name(f"{run.folder.resolve().name}-again")
     if out.resolve() == run.folder.resolve():
         raise RunError(f"{run.folder} cannot be trained again in itself: choose another --out.")
     again = None
