@@ -3,10 +3,13 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +89,31 @@ def test_ctrl_c_stops_all_and_nothing_is_lost(uninterrupted: Job, job: Job) -> N
     assert not (job.out / "score.json").exists()
     go_on(job, 1)
     assert_same_run(job.out, uninterrupted.out)
+
+
+def server_of(session: int) -> bool:
+    """Whether a session has its server of processes, which a terminal's Ctrl-C reaches too."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if b"forkserver" in path.read_bytes() and os.getsid(int(path.parent.name)) == session:
+                return True
+    return False
+
+
+def test_ctrl_c_while_the_first_processes_start(job: Job) -> None:
+    command = [sys.executable, "-m", "chajong", "train", str(job.photos), "--recipe"]
+    command += [str(job.recipe), "--out", str(job.out), "--cache", str(job.cache)]
+    command += ["--jobs", "2"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        wait_until(lambda: server_of(process.pid))
+        time.sleep(0.3)  # it is there, and now imports torch for a while
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate()[1]
+    assert process.returncode == 130, said
+    assert "nothing is lost" in said
+    assert "Traceback" not in said
 
 
 def test_those_that_are_killed_are_told_and_can_go_on(uninterrupted: Job, job: Job) -> None:

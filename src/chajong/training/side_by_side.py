@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 
@@ -67,6 +68,7 @@ def train_side_by_side(
     threads = max(1, torch.get_num_threads() // jobs)
     stopped: BaseException | None = None
     with asked_to_stop() as stop:
+        _serve()
         try:
             while workers or (waiting and stopped is None):
                 while waiting and stopped is None and len(workers) < jobs:
@@ -75,12 +77,12 @@ def train_side_by_side(
                     work = _Work(material, name, there, threads, checkpoint_s, is_quiet())
                     workers.append(_start(work, place))
                 wait([worker.process.sentinel for worker in workers], _LOOK_EVERY_S)
+                if stopped is None and stop.asked:
+                    stopped = Interrupted("stopped; nothing is lost. The same command goes on.")
                 for worker in [each for each in workers if not each.process.is_alive()]:
                     workers.remove(worker)
                     outcome = _outcome(worker)
                     stopped = stopped or outcome
-                if stopped is None and stop.asked:
-                    stopped = Interrupted("stopped; nothing is lost. The same command goes on.")
                 if stopped is not None:
                     for worker in workers:
                         worker.process.terminate()  # it stops after its step
@@ -97,10 +99,23 @@ def _device(device: torch.device, place: int) -> torch.device:
     return torch.device("cuda", place % torch.cuda.device_count())
 
 
-def _start(work: _Work, place: int) -> _Worker:
-    # From a server that has no threads, whose locks a fork would take along, and torch already.
+def _serve() -> None:
+    # Workers come from a server that has no threads, whose locks a fork would take along, and torch
+    # already. Ctrl-C reaches all processes of a terminal, and the parent passes it on: the server
+    # and its workers are born deaf to it, as both would take a while to say so themselves.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
+    if threading.current_thread() is not threading.main_thread():
+        return  # none but the main thread may say who hears
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
+def _start(work: _Work, place: int) -> _Worker:
+    context = multiprocessing.get_context("forkserver")
     said, saying = context.Pipe(duplex=False)
     process = context.Process(target=_train, args=(work, saying), daemon=True)
     process.start()
