@@ -173,7 +173,10 @@ class Gallery:
         others -= np.logaddexp.reduce(others, axis=1, keepdims=True)
         # The fewer classes, the less there is to be torn between.
         unsure = _unsureness(others) / (1 - is_own.mean(axis=1))
-        return self._score(self._distance(self._embeddings[self.held_out], (own, of)), unsure)
+        return self._score(
+            self._distance(self._embeddings[self.held_out], (own, np.delete(of, self.held_out))),
+            unsure,
+        )
 
     def calibrated(self, embeddings: Floats) -> "Gallery":
         """Learn what is usual.
@@ -208,7 +211,7 @@ class Gallery:
         kinds: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None,
     ) -> NDArray[np.float64]:
         # Far from all learned photos (Sun et al. 2022, arXiv 2204.06507) tells other things best.
-        # With `kinds`, of those that ask and of the gallery, from photos of another kind alone.
+        # With `kinds`, of those that ask and of the learned ones, from those of another kind alone.
         far = np.empty(len(embeddings))
         learned = self._learned
         num = min(_NUM_NEAREST, len(learned))
@@ -216,8 +219,7 @@ class Gallery:
             block = slice(start, start + _BLOCK)
             agree = embeddings[block] @ learned.T
             if kinds is not None:
-                own, of = kinds[0][block], np.delete(kinds[1], self.held_out)
-                agree[own[:, None] == of] = -1
+                agree[kinds[0][block, None] == kinds[1]] = -1
             far[block] = -np.partition(agree, -num, axis=1)[:, -num:].mean(axis=1)
         return far
 

@@ -62,7 +62,7 @@ def train_commands(run: Run) -> list[str]:
     Returns:
         A line for each part of `folds_again`.
     """
-    return [train_command(run, out=_beside(run.folder), fold=fold) for fold in folds_again(run)]
+    return [train_command(run, out=beside(run.folder), fold=fold) for fold in folds_again(run)]
 
 
 def rerun_command(run: Run) -> str:
@@ -92,7 +92,7 @@ def blend_command(folder: Path, blend: Blend) -> str:
     options = {
         "--budget": None if made is None else made.budget,
         "--photos": None if made is None else made.photos,
-        "--out": _beside(folder),
+        "--out": beside(folder),
     }
     return shlex.join(["chajong", "blend", *runs, *_said(options)])
 
@@ -115,7 +115,15 @@ def _corrections(run: Run) -> str | None:
     return None if record.corrections is None else record.corrections_file or "FILE"
 
 
-def _beside(folder: Path) -> Path:
+def beside(folder: Path) -> Path:
+    """Name the folder of what is made again.
+
+    Args:
+        folder: That of the first time.
+
+    Returns:
+        The one beside it, with `-again` behind its name.
+    """
     whole = folder.resolve()
     return whole.with_name(f"{whole.name}-again")
 

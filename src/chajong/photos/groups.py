@@ -231,28 +231,27 @@ def _conflicts(
     like = _neighbours(alike.near)
     for places in _members(alike.scene):
         known = [place for place in places if kind(place) is not None]
-        # One photo stands for all of its content and kind, so that many copies take little time.
-        stand_ins = {(int(alike.content[place]), kind(place)): place for place in reversed(known)}
-        if len({sort for _, sort in stand_ins}) < 2:
-            continue
-        # Whoever is linked to none of another kind gets the first of one: of a scene of thousands
-        # each photo is compared with its neighbours alone.
         firsts = {kind(place): place for place in reversed(known)}
-        by_content: dict[int, list[tuple[Hashable | None, int]]] = {}
-        for (content, sort), place in stand_ins.items():
-            by_content.setdefault(content, []).append((sort, place))
+        if len(firsts) < 2:
+            continue
+        # One photo stands for all of its content and kind, so that many copies take little time.
+        stand_ins: dict[int, dict[Hashable | None, int]] = {}
+        for place in reversed(known):
+            stand_ins.setdefault(int(alike.content[place]), {})[kind(place)] = place
         for place in known:
             content, mine = int(alike.content[place]), kind(place)
-            likest, other = max(
-                (
-                    (score, -theirs)
-                    for its, score in ((content, 1.0), *like.get(content, ()))
-                    for sort, theirs in by_content.get(its, ())
-                    if sort != mine
-                ),
-                default=(-1.0, -min(place for sort, place in firsts.items() if sort != mine)),
-            )
-            yield place, -other, likest if likest >= 0 else None
+            # With its neighbours alone, as a scene may be of thousands.
+            linked = [
+                (score, -theirs)
+                for its, score in ((content, 1.0), *like.get(content, ()))
+                for sort, theirs in stand_ins.get(its, {}).items()
+                if sort != mine
+            ]
+            if linked:
+                likest, other = max(linked)
+                yield place, -other, likest
+            else:
+                yield place, min(at for sort, at in firsts.items() if sort != mine), None
 
 
 def _neighbours(near: Pairs) -> dict[int, list[tuple[int, float]]]:

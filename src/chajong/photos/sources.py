@@ -25,8 +25,14 @@ STDIN = "-"
 
 # RuntimeError is a password, or a compression that zipfile does not know; the rest is damage.
 _CANNOT_UNPACK = (
-    *(RuntimeError, OSError, EOFError, ValueError, struct.error),
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
 )
 
 

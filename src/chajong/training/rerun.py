@@ -10,7 +10,7 @@ import torch
 from chajong.corrections import Corrections
 from chajong.environment import code_fingerprint
 from chajong.errors import RunError
-from chajong.experiments.again import folds_again
+from chajong.experiments.again import beside, folds_again
 from chajong.experiments.sameness import Sameness, sameness
 from chajong.photos.audit import audit
 from chajong.progress import say
@@ -37,7 +37,7 @@ def rerun(run: Run, data: Path | None, options: Options) -> Sameness | None:
     data = data or Path(run.record.data)
     options = _completed(run, options)
     _check(run, data, options)
-    out = options.out or run.folder.resolve().with_name(f"{run.folder.resolve().name}-again")
+    out = options.out or beside(run.folder)
     if out.resolve() == run.folder.resolve():
         raise RunError(f"{run.folder} cannot be trained again in itself: choose another --out.")
     again = None
