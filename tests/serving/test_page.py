@@ -346,14 +346,19 @@ def test_a_key_is_asked_for_and_a_busy_service_asked_again(
             page.get_by_role("button", name="Remove all").click()
             assert page.evaluate("JSON.stringify({...localStorage}) + document.cookie") == "{}"
 
-            other = threading.Thread(target=keep_busy)
-            other.start()
+            # Two, so that one waits while the other comes again; not before the service is full.
+            others = [threading.Thread(target=keep_busy) for _ in range(2)]
+            for other in others:
+                other.start()
             try:
+                while service.ask("/v1/predict", good[0].read_bytes(), keys).status != 503:
+                    pass
                 give(page, good[0])
                 page.get_by_text("The service is busy. Again in").wait_for()
             finally:
                 enough.set()
-                other.join()
+                for other in others:
+                    other.join()
             wait(page, 1)
 
             service.stop()
