@@ -58,6 +58,15 @@ def test_the_folds_that_were_trained_are_trained_again_on_as_many_threads(
     assert found.changes.code
 
 
+def test_each_fold_has_the_threads_it_had(finished: Run, tmp_path: Path) -> None:
+    run = copied(finished, tmp_path / "run")
+    edit(run.folder / "fold-1" / "done.json", lambda facts: facts.update(threads=2))
+    rerun(run, None, Options(cache_folder=tmp_path / "cache"))
+    again = Run.load(tmp_path / "run-again")
+    assert [again.facts(name)["threads"] for name in again.done] == [1, 2]
+    assert again.score_path.exists()
+
+
 def test_other_data_or_weights_are_refused_before_any_work(
     finished: Run, job: Job, tmp_path: Path
 ) -> None:

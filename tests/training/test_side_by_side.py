@@ -12,11 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+import torch
 
 from chajong.errors import TrainingError
 from chajong.files import locked
 from chajong.progress import Interrupted
 from chajong.recipes import load_recipe
+from chajong.run import Run
 from chajong.training.train import Options, _check_jobs, train
 from chajong.training.world import World
 from tests.training.conftest import Job
@@ -66,6 +68,14 @@ def once(holds: Callable[[], bool], act: Callable[[], None]) -> Iterator[None]:
     thread.start()
     yield
     thread.join()
+
+
+@contextmanager
+def with_threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    yield
+    torch.set_num_threads(before)
 
 
 def kill_all() -> None:
@@ -124,6 +134,18 @@ def test_those_that_are_killed_are_told_and_can_go_on(uninterrupted: Job, job: J
         go_on(job)
     assert multiprocessing.active_children() == []
     go_on(job)
+    assert_same_run(job.out, uninterrupted.out)
+
+
+def test_one_that_is_left_has_no_more_threads_than_beside_others(
+    uninterrupted: Job, job: Job
+) -> None:
+    go_on(job)
+    (job.out / "fold-1" / "done.json").unlink()
+    (job.out / "score.json").unlink()
+    with with_threads(2):
+        go_on(job)
+    assert Run.load(job.out).facts("1")["threads"] == 1
     assert_same_run(job.out, uninterrupted.out)
 
 

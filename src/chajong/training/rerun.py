@@ -10,7 +10,7 @@ import torch
 from chajong.corrections import Corrections
 from chajong.environment import code_fingerprint
 from chajong.errors import RunError
-from chajong.experiments.again import beside, folds_again
+from chajong.experiments.again import beside
 from chajong.experiments.sameness import Sameness, sameness
 from chajong.photos.audit import audit
 from chajong.progress import say
@@ -41,17 +41,17 @@ def rerun(run: Run, data: Path | None, options: Options) -> Sameness | None:
     if out.resolve() == run.folder.resolve():
         raise RunError(f"{run.folder} cannot be trained again in itself: choose another --out.")
     again = None
-    with _as_many_threads_as(run):
-        for fold in folds_again(run):
+    for fold in run.done:
+        with _as_many_threads_as(run, fold):
             again = train(data, run.recipe, replace(options, out=out, fold=fold))
     return sameness(run, again) if again is not None else None
 
 
 @contextmanager
-def _as_many_threads_as(run: Run) -> Iterator[None]:
+def _as_many_threads_as(run: Run, fold: str) -> Iterator[None]:
     # Sums are rounded otherwise by other numbers of threads.
     before = torch.get_num_threads()
-    torch.set_num_threads(run.facts(run.done[0]).get("threads", before))
+    torch.set_num_threads(run.facts(fold).get("threads", before))
     try:
         yield
     finally:
