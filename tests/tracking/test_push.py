@@ -245,6 +245,20 @@ def test_without_a_server_mlflow_is_a_file_beside_the_runs(server: Server, tmp_p
     assert kept == {"recipe.yaml", "run.json"}
 
 
+def test_what_was_written_offline_is_still_sent_online(tmp_path: Path) -> None:
+    # `disabled` stands for the online mode, which needs an account: neither is the offline one.
+    run = made(tmp_path / "run", num_done=1)
+    command = [sys.executable, "-m", "chajong", "runs", "push", str(run.folder), "--to", "wandb"]
+    for mode in ("offline", "disabled"):
+        environment = {**USERS, "WANDB_MODE": mode}
+        subprocess.run(command, env=environment, capture_output=True, check=True)
+    offline, other = (
+        json.loads((run.folder / "wandb" / f"sent-{mode}.json").read_text())
+        for mode in ("offline", "disabled")
+    )
+    assert offline == other == {"fold-0/step": steps(0)[-1]["step"], "fold-0/epoch": 3}
+
+
 def test_two_processes_do_not_tell_a_service_of_one_run(tmp_path: Path) -> None:
     run = made(tmp_path / "run", num_done=0)
     with (

@@ -57,7 +57,8 @@ def start(run: Run) -> "Wandb":
         for kind in ("step", "epoch"):
             series = f"{run.model_folder(model).name}/{kind}"
             made.define_metric(f"{series}/*", step_metric=f"{series}/{_AT}")
-    return Wandb(made, folder / "sent.json")
+    # By mode: what lies in an offline folder was not sent to the service.
+    return Wandb(made, folder / f"sent-{os.environ['WANDB_MODE']}.json")
 
 
 class Wandb:
