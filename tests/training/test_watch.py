@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.cookiejar import CookieJar
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from chajong.live import FILE, Live, model_states
 from chajong.recipe import Data, Grow
 from chajong.reporting.watch import sparkline, summary
 from chajong.run import Run, finish_model
+from chajong.training import infer
 from chajong.training import telling as module
 from tests.training.conftest import Job
 from tests.training.processes import end, start_training
@@ -37,11 +39,22 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 
-def test_what_is_written_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_SHOWN_EVERY_S", 0.0)
+def all_that_is_told(monkeypatch: pytest.MonkeyPatch) -> list[Live]:
     seen: list[Live] = []
+    monkeypatch.setattr(module, "_SHOWN_EVERY_S", 0.0)
     monkeypatch.setattr(Live, "save", lambda self, _: seen.append(self))
+    return seen
+
+
+def at_steps(seen: list[Live]) -> list[Live]:
+    """Without those that follow a step only to tell that the validation goes on."""
+    return [next(alike) for _, alike in groupby(seen, lambda live: live.done)]
+
+
+def test_what_is_written_while_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = all_that_is_told(monkeypatch)
     history = make_fit(tmp_path, make_recipe(train_epochs=3)).run()
+    seen = at_steps(seen)
     assert [round(live.done * 9, 6) for live in seen] == [*range(1, 10)]
     assert [len(live.history) for live in seen] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert seen[-1].history[1] == history[1]
@@ -51,15 +64,31 @@ def test_what_is_written_while_training(tmp_path: Path, monkeypatch: pytest.Monk
     assert left[1] > left[-2] > 0
 
 
+def test_a_long_validation_is_not_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(infer, "_BATCH", 4)
+    seen = all_that_is_told(monkeypatch)
+    fit = make_fit(tmp_path, make_recipe(train_epochs=1))
+    fit.run()
+    assert fit.fold.validation is not None
+    seen.clear()
+    begin = time.time()
+    fit.look(fit.fold.validation, ("plain",), averaged=False)
+    assert len(seen) == -(-len(fit.fold.validation) // 4) > 1
+    assert {live.done for live in seen} == {1.0}
+    assert begin < seen[0].time_s < seen[-1].time_s
+    monkeypatch.setattr(module, "_SHOWN_EVERY_S", 3600.0)
+    fit.look(fit.fold.validation, ("plain",), averaged=False)
+    assert len(seen) == -(-len(fit.fold.validation) // 4)
+
+
 def test_the_time_left_knows_that_photos_grow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_SHOWN_EVERY_S", 0.0)
-    seen: list[Live] = []
-    monkeypatch.setattr(Live, "save", lambda self, _: seen.append(self))
+    seen = all_that_is_told(monkeypatch)
     data = Data(size_px=24, grow=(Grow(after=0.5, size_px=48),), eval_px=24)
     fit = make_fit(tmp_path, make_recipe(data=data, train_epochs=4))
     fit.run()
+    seen = at_steps(seen)
     steps = len(seen) // 4
     # Pixels of the rest over those of what is done, an epoch of small photos being one.
     for place, rest in ((steps // 3, 10 - 1 / 3), (steps, 9.0), (2 * steps, 8.0), (3 * steps, 4.0)):

@@ -358,6 +358,10 @@ class Fit:
         used = self.recipe.infer.weights if self.average is not None else "raw"
         return {"log_loss": found[f"log_loss_{used}"], "top1": found[f"top1_{used}"], **found}
 
+    def _goes_on(self) -> None:
+        if self._telling is not None:
+            self._telling.goes_on()
+
     def look(self, photos: Examples, views: Sequence[str], averaged: bool) -> NDArray[np.float32]:
         """Look at cached photos with the weights as they are.
 
@@ -371,7 +375,8 @@ class Fit:
         """
         # Each process looks at every size-th photo; every photo is looked at once.
         mine = slice(self.world.rank, None, self.world.size)
-        part = infer_rows(self.eye(averaged), photos.pixels, photos.rows[mine], views)
+        eye, rows = self.eye(averaged), photos.rows[mine]
+        part = infer_rows(eye, photos.pixels, rows, views, each=self._goes_on)
         whole = np.empty((len(photos), len(views), self.fold.num_classes), np.float32)
         for rank, rows in enumerate(self.world.gather(part)):
             if len(rows):

@@ -3,7 +3,7 @@
 Shapes: n photos, v views, c classes, s side.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -98,6 +98,7 @@ def infer_rows(
     rows: NDArray[np.intp],
     views: Sequence[str],
     title: str | None = None,
+    each: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float32]:
     """Look at cached photos.
 
@@ -107,6 +108,7 @@ def infer_rows(
         rows: Which photos `(n,)`.
         views: Names of `VIEWS`.
         title: What to show as progress; nothing if none.
+        each: Called after each batch.
 
     Returns:
         `(n, v, c)`.
@@ -116,6 +118,7 @@ def infer_rows(
     for start in shown(starts, title, len(rows)):
         photos = torch.from_numpy(pixels[rows[start : start + _BATCH]])
         parts.append(eye.look(photos, views))
+        each()
     return np.concatenate(parts) if parts else np.zeros((0, len(views), 0), np.float32)
 
 

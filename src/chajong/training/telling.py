@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Telling:
         self._epochs, self._total, self._rows, self._first = epochs, epochs * num_steps, rows, done
         self._steps = Steps(folder, done)
         self._begin = self._shown = time.perf_counter()
+        self._live: Live | None = None
 
     def epochs(self, history: Sequence[dict[str, Any]]) -> None:
         """Tell what epochs were like; those that were told before are known.
@@ -66,9 +68,8 @@ class Telling:
         if self._steps.add(done, values):
             self._trackers.step(self._folder.name, done, values)
         # The checkpoint is too large to be written as often.
-        if now - self._shown >= _SHOWN_EVERY_S:
-            self._shown = now
-            live = Live(
+        if self._is_due():
+            self._live = Live(
                 epochs=self._epochs,
                 done=done / self._total,
                 loss=loss,
@@ -82,5 +83,19 @@ class Telling:
                 ),
                 history=tuple(history),
             )
+            self._save()
+
+    def goes_on(self) -> None:
+        """Tell that the training goes on, where a while passes without a step."""
+        if self._live is not None and self._is_due():
+            self._live = replace(self._live, time_s=time.time())
+            self._save()
+
+    def _is_due(self) -> bool:
+        return time.perf_counter() - self._shown >= _SHOWN_EVERY_S
+
+    def _save(self) -> None:
+        self._shown = time.perf_counter()
+        if self._live is not None:
             with suppress(ResourceError):  # the next checkpoint will say it
-                live.save(self._folder)
+                self._live.save(self._folder)

@@ -252,7 +252,7 @@ def _train_models(material: Material, options: Options, world: World, trackers: 
             tidy(run.model_folder(name))
     if missing:
         cache, every_s = material.cache(), options.checkpoint_s
-        # One that is left is trained on its share of the threads too, so that it comes out the same.
+        # One that is left has its share of the threads too, so that it comes out the same.
         if options.jobs > 1 and len(asked) > 1:
             train_side_by_side(material, missing, options.jobs, world.device, every_s)
         else:
