@@ -4,6 +4,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import pytest
+
 import chajong
 from chajong.environment import package_version
 
@@ -86,8 +88,16 @@ def test_what_is_there_is_said(tmp_path: Path) -> None:
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_torch_that_does_not_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        ("raise OSError('libcudart.so.13: not found')", "libcudart.so.13: not found"),
+        ("import os; os.of_another_version", "module 'os' has no attribute 'of_another_version'"),
+        ("raise AttributeError", "AttributeError"),
+    ],
+)
+def test_torch_that_does_not_work(tmp_path: Path, failure: str, said: str) -> None:
     (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / "__init__.py").write_text("raise OSError('libcudart.so.13: not found')")
+    (tmp_path / "torch" / "__init__.py").write_text(failure)
     lines = examined(PYTHONPATH=os.pathsep.join((str(SOURCE), str(tmp_path))))
-    assert lines[-1].startswith("!!  torch does not work here: libcudart.so.13: not found. Run: ")
+    assert lines[-1].startswith(f"!!  torch does not work here: {said}. Run: ")

@@ -32,6 +32,14 @@ def test_a_run_is_read_back(tmp_path: Path) -> None:
     assert shown == RECIPE.model_dump(mode="json")
 
 
+def test_the_folder_one_is_in_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started(tmp_path / "run")
+    monkeypatch.chdir(tmp_path / "run")
+    run = Run.load(Path())
+    assert run.folder == Path()
+    assert run.name == row_of(run).run == "run"
+
+
 def test_progress_of_a_run(tmp_path: Path) -> None:
     run = started(tmp_path / "run")
     assert (run.done, run.status(), run.seconds()) == ((), "0 of 2 models", 0)

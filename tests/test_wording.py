@@ -1,6 +1,6 @@
 import math
 
-from chajong.wording import did_you_mean, listed, moment
+from chajong.wording import did_you_mean, first_line, listed, moment
 
 
 def test_lists_the_first_few() -> None:
@@ -12,6 +12,12 @@ def test_lists_the_first_few() -> None:
 def test_guesses_what_was_meant() -> None:
     assert did_you_mean("쏘나타_DN9", ["K5", "쏘나타_DN8"]) == " (did you mean '쏘나타_DN8'?)"
     assert did_you_mean("x", ["K5"]) == ""
+
+
+def test_what_an_error_says_in_one_line() -> None:
+    assert first_line(ValueError("\nno header\nline 2")) == "no header"
+    assert first_line(MemoryError()) == "MemoryError"
+    assert len(first_line(OSError("x" * 1000))) == 300
 
 
 def test_times_of_any_offset_are_in_order() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chajong.environment import memory_bytes, num_cores, package_version
+from chajong.wording import first_line
 
 _NEEDED = (
     "numpy",
@@ -41,10 +42,9 @@ def examine() -> Iterator[str]:
     try:
         yield from _devices()
         yield from _weights()
-    except (ImportError, OSError, RuntimeError) as error:  # versions or drivers that do not fit
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+    except Exception as error:  # of versions or drivers that do not fit, in dozens of ways
         remedy = "pip install --force-reinstall 'chajong[train]'"
-        yield f"!!  torch does not work here: {reason}. Run: {remedy}"
+        yield f"!!  torch does not work here: {first_line(error)}. Run: {remedy}"
 
 
 def _installed(names: tuple[str, ...]) -> bool:

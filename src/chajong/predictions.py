@@ -21,7 +21,7 @@ from chajong.labels import Labels, nfc
 from chajong.matching import differences
 from chajong.parquet import read_parquet, read_texts
 from chajong.pooling import geometric_mean
-from chajong.wording import listed
+from chajong.wording import first_line, listed
 
 T = TypeVar("T")
 Kind = Literal["oof", "holdout", "test"]
@@ -175,7 +175,7 @@ class Predictions:
             ) from error
         except (OSError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
             raise PredictionsError(
-                f"{path} cannot be read as predictions: {str(error).splitlines()[0]}. Make it "
+                f"{path} cannot be read as predictions: {first_line(error)}. Make it "
                 "again by chajong predict."
             ) from error
         except PredictionsError as error:

@@ -77,6 +77,11 @@ class Run:
     record: Record
 
     @property
+    def name(self) -> str:
+        """The folder's own name, also where it is given as `.`."""
+        return self.folder.resolve().name
+
+    @property
     def models(self) -> tuple[str, ...]:
         """The models to train: numbers of folds, or `all`."""
         return self.record.models
@@ -160,7 +165,7 @@ class Run:
         if not self.recipe.train.chooses_by_score:
             return ()
         said = "the photos that this is the score of said when to stop, which flatters"
-        return (f"{self.folder.name}: {said} (train.keep=best or train.patience)",)
+        return (f"{self.name}: {said} (train.keep=best or train.patience)",)
 
     def score(self) -> dict[str, Any] | None:
         """Read the score.

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from chajong.errors import DataError
-from chajong.wording import listed
+from chajong.wording import first_line, listed
 
 
 def read_header(path: Path) -> tuple[str, ...]:
@@ -98,8 +98,7 @@ def _reading(path: Path) -> Iterator[None]:
     except pl.exceptions.NoDataError as error:
         raise DataError(f"{path} is empty: it must be a CSV file with a header.") from error
     except (OSError, pl.exceptions.PolarsError) as error:
-        why = str(error).splitlines()[0]
         raise DataError(
-            f"{path} cannot be read as CSV: {why}. It must be UTF-8 text separated by commas "
-            '(in a spreadsheet: save as "CSV UTF-8").'
+            f"{path} cannot be read as CSV: {first_line(error)}. It must be UTF-8 text separated "
+            'by commas (in a spreadsheet: save as "CSV UTF-8").'
         ) from error

@@ -35,6 +35,18 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Tell in one line what an error says.
+
+    Args:
+        error: The error.
+
+    Returns:
+        Its first line that is not empty, 300 characters at most; its kind if it says nothing.
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+
+
 def moment(text: str) -> float:
     """Read a time, whatever its offset, to put it in order with others.
 

@@ -147,7 +147,7 @@ def row_of(run: "Run") -> Row:
     )
     score, notes, record = run.score() or {}, read_notes(run.folder), run.record
     return Row(
-        run=run.folder.name,
+        run=run.name,
         recipe=record.recipe,
         status=run.status(),
         log_loss=score["log_loss"]["value"] if score else None,

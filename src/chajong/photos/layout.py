@@ -29,7 +29,7 @@ from chajong.photos.walk import (
     is_there,
     photos_in,
 )
-from chajong.wording import listed
+from chajong.wording import first_line, listed
 
 Layout = Literal["dacon", "imagefolder", "csv", "metadata"]
 
@@ -349,7 +349,7 @@ def _read_table(path: Path) -> pl.DataFrame:
         raise DataError(f"Could not read {path}: {error.strerror}.") from error
     except pl.exceptions.PolarsError as error:
         raise DataError(
-            f"Could not read the table {path}: {str(error).splitlines()[0]}. It must be CSV with"
+            f"Could not read the table {path}: {first_line(error)}. It must be CSV with"
             " a header row and commas, or Parquet."
         ) from error
 

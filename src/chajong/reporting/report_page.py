@@ -34,6 +34,7 @@ from chajong.risk import SHOWN_RISKS, Risks, table_of
 from chajong.run import Run
 from chajong.score import Score
 from chajong.suspects import find_suspects
+from chajong.wording import first_line
 
 PAGE = "report.html"
 
@@ -115,6 +116,11 @@ class Subject:
             return cls(folder, (Run.load(folder),))
         blend = Blend.load(folder)
         return cls(folder, tuple(Run.load(Path(member.run)) for member in blend.members), blend)
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, also where it is given as `.`."""
+        return self.folder.resolve().name
 
     @cached_property
     def table(self) -> Predictions | None:
@@ -281,7 +287,7 @@ def _heat(subject: Subject, questions: Sequence[Question]) -> Heat:
         none = f"{run.recipe.model.backbone} has no features that keep their places."
         return Heat(found, "" if found else none)
     except (ImportError, RuntimeError, ChajongError) as error:  # RuntimeError: a GPU that is full
-        said = next(iter(str(error).splitlines()), "")
+        said = first_line(error)
         say(f"no heat maps: {said}")
         return Heat({}, said)
 
@@ -389,6 +395,6 @@ def _views(subject: Subject) -> list[tuple[str, str, float | None, float | None]
     canonical = subject.labels.canonical
     ok, share = table.ok, 1 / len(table.views)
     return [
-        (subject.folder.name, view, share, log_loss(np.exp(said[ok]), truth[ok], canonical))
+        (subject.name, view, share, log_loss(np.exp(said[ok]), truth[ok], canonical))
         for view, said in zip(table.views, np.moveaxis(table.log_probs, 1, 0), strict=True)
     ]

@@ -13,6 +13,7 @@ from chajong.run import Run
 from chajong.score import FIGURES
 from chajong.steps import read_steps
 from chajong.tracking.tracker import OOF, Point, Service, Tracker, open_tracker
+from chajong.wording import first_line
 
 
 class Teller:
@@ -152,9 +153,8 @@ def push(folder: Path, service: Service) -> str:
     except ChajongError:
         raise
     except Exception as error:  # of libraries, in dozens of ways
-        reason = next(iter(str(error).splitlines()), "")[:300]
         raise TrackerError(
-            f"{folder} could not be sent to {service}: {reason} ({type(error).__name__}). What "
-            "was sent stays; the same command sends the rest."
+            f"{folder} could not be sent to {service}: {first_line(error)} "
+            f"({type(error).__name__}). What was sent stays; the same command sends the rest."
         ) from error
     return f"{folder} is in {service} now ({run.status()})"

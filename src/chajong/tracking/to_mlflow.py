@@ -46,7 +46,7 @@ def start(run: Run) -> "Mlflow":
         client.update_run(made, status="RUNNING")
     else:
         tags = _short({**facts(run), _OURS: name})
-        made = client.create_run(experiment, tags=tags, run_name=run.folder.name).info.run_id
+        made = client.create_run(experiment, tags=tags, run_name=run.name).info.run_id
     # Also of one that is there: the link may have been lost in between.
     said = [Param(key, value) for key, value in _short(parameters(run)).items()]
     client.log_batch(made, params=said)

@@ -46,7 +46,7 @@ def start(run: Run) -> "Wandb":
     set_unless_said({"WANDB_DATA_DIR": str(folder), "WANDB_CACHE_DIR": str(folder / "cache")})
     made = wandb.init(
         id=run_id(run),
-        name=run.folder.name,
+        name=run.name,
         dir=str(folder.parent),
         resume="allow" if os.environ["WANDB_MODE"] == "online" else None,
         config={"recipe": run.recipe.model_dump(mode="json"), "facts": facts(run)},

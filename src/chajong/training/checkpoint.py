@@ -11,6 +11,7 @@ from torch import Tensor
 from chajong.errors import ResourceError, RunError
 from chajong.files import replacing
 from chajong.progress import say
+from chajong.wording import first_line
 
 if TYPE_CHECKING:
     from chajong.training.fit import Fit
@@ -105,16 +106,15 @@ class Checkpoint:
                 parameter.grad = None if gradient is None else gradient.to(parameter.device) * scale
             at = Checkpoint(**state["at"])
         except (OSError, MemoryError, torch.OutOfMemoryError) as error:
-            reason = next(iter(str(error).splitlines()), "")[:200]
             raise ResourceError(
-                f"The checkpoint {path} cannot be opened now: {reason} ({type(error).__name__}). "
-                "It is kept: free memory or give access, then run the same command again."
+                f"The checkpoint {path} cannot be opened now: {first_line(error)} "
+                f"({type(error).__name__}). It is kept: free memory or give access, then run the "
+                "same command again."
             ) from error
         except Exception as error:  # damage shows in dozens of ways
-            reason = next(iter(str(error).splitlines()), "")[:200]
             raise RunError(
-                f"The checkpoint {path} cannot be used: {reason} ({type(error).__name__}). "
-                "Delete it to train this fold anew."
+                f"The checkpoint {path} cannot be used: {first_line(error)} "
+                f"({type(error).__name__}). Delete it to train this fold anew."
             ) from error
         if began_in != fit.precision and fit.world.leads:
             say(f"fold {fit.fold.name} began in {began_in} and goes on in {fit.precision}")

@@ -292,7 +292,7 @@ def _ask_torch(subject: Subject, samples: Samples) -> tuple[Answers, Samples]:
     for run, member in zip(subject.runs, subject.blend.members, strict=True):
         eyes = [replace(open_eye(run, name, _CPU), precision="fp32") for name in run.done]
         parts, places = [], []
-        with Progress(f"asking torch: {run.folder.name}", len(samples.refs)) as progress:
+        with Progress(f"asking torch: {run.name}", len(samples.refs)) as progress:
             start = 0
             for batch in read_batches(samples.refs, evaluation_preprocess(run.recipe), _BATCH):
                 readable, pixels = good_pixels(batch)

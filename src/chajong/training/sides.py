@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from chajong.training.views import side_of
+from chajong.wording import first_line
 
 
 def why_not(network: nn.Module, side_px: int) -> str | None:
@@ -22,7 +23,7 @@ def why_not(network: nn.Module, side_px: int) -> str | None:
         with torch.inference_mode():
             network.eval()(torch.zeros(1, 3, side_px, side_px))
     except (RuntimeError, AssertionError, ValueError) as error:
-        return next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        return first_line(error)
     return None
 
 

@@ -24,6 +24,7 @@ from chajong.recipe import Model
 from chajong.run import forbids_commerce
 from chajong.training.heads import with_head
 from chajong.training.last_layer import head_parameters
+from chajong.wording import first_line
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _WAYS_OUT = (
@@ -182,9 +183,8 @@ def _pretrained(
     except RecipeError:
         raise
     except Exception as error:  # the hub's client has dozens of errors, and so has the network
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
-            f"The {where} cannot be downloaded: {reason[:200]} ({type(error).__name__}). "
+            f"The {where} cannot be downloaded: {first_line(error)} ({type(error).__name__}). "
             f"{_WAYS_OUT}"
         ) from error
 
