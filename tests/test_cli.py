@@ -1,5 +1,6 @@
 """The chain as its users call it, and what they may get wrong: one message, exit code 2."""
 
+import os
 import shutil
 import sys
 import unicodedata
@@ -73,6 +74,19 @@ def refused(result: tuple[int, str, str], *said: str) -> str:
     for word in said:
         assert word in last, last
     return last
+
+
+def test_letters_that_no_record_can_hold_are_refused_before_the_work(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreadable = os.fsdecode(b"cars\xff")
+    refused(cli("train", "photos", "--out", unreadable), "b'cars\\xff' is not UTF-8", "Rename")
+    refused(cli("runs", f"--recipe={unreadable}"), "is not UTF-8")
+    (tmp_path / unreadable).mkdir()
+    monkeypatch.chdir(tmp_path / unreadable)
+    refused(cli("runs"), "cars\\xff' is not UTF-8")
+    (tmp_path / unreadable).rmdir()
+    assert cli("recipes")[0] == 0  # in a folder that is gone
 
 
 def test_the_whole_chain_from_photos_to_a_submission(cli: Cli, tmp_path: Path) -> None:

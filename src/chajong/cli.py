@@ -1,6 +1,9 @@
 """The command line: each command is one verb, and every mistake one message."""
 
+import os
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -44,6 +47,7 @@ def main() -> None:
             the user stopped it.
     """
     try:
+        _refuse_other_letters(sys.argv[1:])
         app()
     except ChajongError as error:
         print(f"chajong: {error}", file=sys.stderr)
@@ -67,6 +71,21 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(2) from None
+
+
+def _refuse_other_letters(words: Sequence[str]) -> None:
+    # They would be put on record, which is UTF-8: better said now than after the work.
+    here = list[str]()
+    with suppress(OSError):  # it may be gone
+        here.append(str(Path.cwd()))
+    for word in (*here, *words):
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise ChajongError(
+                f"{os.fsencode(word)!r} is not UTF-8, which runs and tables are written in. Rename "
+                "the file or folder."
+            ) from error
 
 
 @app.command()

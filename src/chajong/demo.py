@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from chajong.errors import RunError
 from chajong.photos.audit import audit
 from chajong.photos.demo import render_demo
 from chajong.photos.layout import find_unlabelled
@@ -69,7 +70,10 @@ def run_demo(out: Path) -> Iterator[str]:
 def _train(photos: Path, folder: Path) -> Run:
     from chajong.training.train import Options, train
 
-    train(photos, named_recipe("demo"), Options(out=folder))
+    try:
+        train(photos, named_recipe("demo"), Options(out=folder))
+    except RunError as error:
+        raise RunError(f"{error} Here without --out: chajong demo FOLDER.") from error
     return Run.load(folder)
 
 
