@@ -65,6 +65,24 @@ def test_a_voice_said_twice_is_looked_at_once() -> None:
     assert np.count_nonzero(weights) == 1
 
 
+def test_many_voices_alike_are_not_nothing() -> None:
+    voices, truth = made_up(500, (0.0,), sharpness=2.0)
+    many = np.repeat(voices, 60, axis=1)
+    np.testing.assert_allclose(fit_linear(many, truth), 1 / 60)
+    inverse = 1 / fit_temperature(voices[:, 0], truth)
+    assert fit_log(many, truth).sum() == pytest.approx(inverse, rel=1e-4)
+    weights = prune(many, truth, np.repeat((0, 1, 2), 20), 4, np.arange(500), fit_linear, "linear")
+    assert weights.sum() == pytest.approx(1)
+
+
+def test_answers_that_are_worse_than_none_are_made_as_mild_as_may_be() -> None:
+    voices, _ = made_up(100, (1.0,), sharpness=1.0)
+    said, truth = voices[:, 0], voices[:, 0].argmin(axis=1)
+    assert fit_temperature(said, truth) == 20
+    mild = normalised(said / np.float32(20))
+    assert losses(mild, truth).mean() < losses(said, truth).mean()
+
+
 def test_the_budget_of_each_member_is_kept() -> None:
     voices, truth = made_up(1500, (1.0,) * 6)
     members = np.repeat([0, 1], 3)

@@ -58,11 +58,9 @@ def fit_log(voices: Floats, truth: Places) -> Weights:
     start = np.full(num_voices, 1.0 / num_voices)
     bounds = [(0.0, 1 / _MIN_TEMPERATURE)] * num_voices
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    # A weight of next to nothing costs a whole look at the photo.
-    weights: Weights = np.where(found.x < 0.02 * found.x.sum(), 0.0, found.x)
-    if not weights.any():
-        weights = start
-    return np.asarray(weights)
+    weights = _worth_a_look(found.x)
+    # Where no voice knows anything, the mildest answer that a temperature may make of them.
+    return weights if weights.any() else start / _MAX_TEMPERATURE
 
 
 def fit_linear(voices: Floats, truth: Places, num_steps: int = 500) -> Weights:
@@ -87,9 +85,15 @@ def fit_linear(voices: Floats, truth: Places, num_steps: int = 500) -> Weights:
         if np.abs(new - weights).max() < 1e-6:
             break
         weights = new
-    kept: Weights = np.where(weights < 0.02, 0.0, weights)
+    kept = _worth_a_look(weights)
     shares: Weights = kept / kept.sum()
     return shares
+
+
+def _worth_a_look(weights: Weights) -> Weights:
+    # A weight of next to nothing costs a whole look at the photo. Many alike are not nothing.
+    least = min(0.02, 0.5 / len(weights)) * weights.sum()
+    return np.where(weights < least, 0.0, weights)
 
 
 def fit_temperature(log_probs: Floats, truth: Places) -> float:
