@@ -31,7 +31,7 @@ import numpy as np
 
 from benchmarks.trained import answers, show, table, trained
 from chajong.blending.blend import Blend
-from chajong.labels import Labels, nfc
+from chajong.labels import Labels
 from chajong.predictions import Predictions
 from chajong.recipe import Recipe
 from chajong.recipes import load_recipe
@@ -40,6 +40,7 @@ from chajong.score import read_truth, score
 from chajong.training.blend import blend_runs
 from chajong.training.predict import predict_blend
 from chajong.training.train import Options
+from chajong.wording import nfc
 
 MEMBERS = 5  # of the other ways
 PROBE_EPOCHS = 6  # so that each size of a recipe that grows has about its share

@@ -134,6 +134,8 @@ def browser() -> "Iterator[Browser]":
 @pytest.fixture
 def nobody() -> Iterator[Path]:
     """A folder with a folder `closed` in it that may not be entered, not by root either."""
+    import chajong.training.train  # noqa: F401 Python may lie where nobody may not enter
+
     with tempfile.TemporaryDirectory() as made:
         folder, user = Path(made), os.geteuid()
         folder.chmod(0o755)

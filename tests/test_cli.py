@@ -85,8 +85,6 @@ def test_letters_that_no_record_can_hold_are_refused_before_the_work(
     (tmp_path / unreadable).mkdir()
     monkeypatch.chdir(tmp_path / unreadable)
     refused(cli("runs"), "cars\\xff' is not UTF-8")
-    (tmp_path / unreadable).rmdir()
-    assert cli("recipes")[0] == 0  # in a folder that is gone
 
 
 def test_the_whole_chain_from_photos_to_a_submission(cli: Cli, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The commands about finished runs as their users call them."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -105,7 +106,8 @@ def test_what_changed_from_one_to_another(call: Call) -> None:
 def test_runs_go_to_the_bin_and_come_back(call: Call) -> None:
     code, out, _ = call("runs", "rm", "runs/first", "runs/begun")
     assert code == 0
-    assert out.splitlines()[0].endswith("back with: chajong runs restore runs/first")
+    back = out.splitlines()[0].partition("back with: chajong ")[2]
+    assert shlex.split(back) == ["runs", "restore", str(Path("runs/first").resolve())]
     assert set(names(call("runs")[1])) == {"better0", "better1"}
     assert set(names(call("runs", "list", "runs/.bin")[1])) == {"first~1", "begun~1"}
     assert call("runs", "restore", "runs/first")[:2] == (0, "runs/first is back\n")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from chajong.errors import DataError
-from chajong.labels import Labels, known_equal, known_names, nfc
+from chajong.labels import Labels, known_equal, known_names
+from chajong.wording import nfc
 
 NAMES = ("K5_2020", "그랜저_IG_2017_2019", "쏘나타_DN8_2019_2023")
 

@@ -236,6 +236,8 @@ def report(of: Run | Comparison | StrPath, out: StrPath | None = None) -> Path:
     where = folder_of(of)
     if where.is_file():
         page = path_of(out) or where.with_suffix(".html")
+        if page.resolve() == where.resolve():
+            raise RunError(f"The page would take the place of {where}. Choose another --out.")
         return comparison_page(Comparison.load(where), page)
     return report_page(Subject.open(where), path_of(out) or where / PAGE)
 

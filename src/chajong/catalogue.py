@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from chajong.errors import DataError
-from chajong.labels import Labels, nfc
+from chajong.labels import Labels
 from chajong.levels import Level, Levels
 from chajong.tables import read_lines
 from chajong.taxonomy import BODIES, POWERTRAINS, maker_names, parse_name
-from chajong.wording import did_you_mean, listed
+from chajong.wording import did_you_mean, listed, nfc
 
 COLUMNS = (
     "class",

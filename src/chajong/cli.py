@@ -1,6 +1,5 @@
 """The command line: each command is one verb, and every mistake one message."""
 
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from chajong.cli_pages import report, review, watch
 from chajong.cli_runs import compare, runs_app
 from chajong.cli_serve import serve
 from chajong.errors import ChajongError
+from chajong.photos.walk import check_utf8
 from chajong.progress import Interrupted
 
 app = typer.Typer(
@@ -74,18 +74,12 @@ def main() -> None:
 
 
 def _refuse_other_letters(words: Sequence[str]) -> None:
-    # They would be put on record, which is UTF-8: better said now than after the work.
+    # They would be put on record: better said now than after the work.
     here = list[str]()
     with suppress(OSError):  # it may be gone
         here.append(str(Path.cwd()))
     for word in (*here, *words):
-        try:
-            word.encode()
-        except UnicodeEncodeError as error:
-            raise ChajongError(
-                f"{os.fsencode(word)!r} is not UTF-8, which runs and tables are written in. Rename "
-                "the file or folder."
-            ) from error
+        check_utf8(word)
 
 
 @app.command()
@@ -143,14 +137,23 @@ def audit(
         ),
     ] = "none",
     backbone: Annotated[
-        str, typer.Option(help="The network: a timm name, or torchvision/NAME.")
-    ] = "mobilenetv2_100",
+        str | None,
+        typer.Option(
+            help="The network: a timm name, or torchvision/NAME; mobilenetv2_100 if not given."
+        ),
+    ] = None,
     allow_noncommercial: Annotated[
         bool, typer.Option(help="Accept weights that may not be used commercially.")
     ] = False,
     corrections: CorrectionsOption = None,
 ) -> None:
     """Look through photos for what spoils a training: damage, duplicates, odd ones, a shift."""
+    if weights == "none" and (backbone is not None or allow_noncommercial):
+        raise ChajongError(
+            "--backbone and --allow-noncommercial are about a network, and none looks without "
+            "--weights FILE or --weights pretrained."
+        )
+
     from chajong.api import audit as look_through
     from chajong.reporting.audit_page import save_audit
 
@@ -159,15 +162,13 @@ def audit(
         layout=layout,
         cache=cache,
         weights=weights,
-        backbone=backbone,
+        backbone=backbone or "mobilenetv2_100",
         allow_noncommercial=allow_noncommercial,
         corrections=corrections,
     )
-    for line in found.lines():
+    saved = [] if out is None else list(save_audit(found, out))
+    for line in (*found.lines(), *saved):
         print(line)
-    if out is not None:
-        for line in save_audit(found, out):
-            print(line)
 
 
 @app.command()

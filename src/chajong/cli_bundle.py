@@ -1,12 +1,12 @@
 """The commands that make bundles and ask them, or runs and blends, about photos."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from chajong.cli_options import PrecisionOption, RuntimeOption
+from chajong.wording import command
 
 
 def export(
@@ -38,7 +38,7 @@ def export(
     bundle = make_bundle(source, folder, photos, labels, int8=int8, thumbnails=thumbnails)
     for proof in bundle.facts.proofs:
         print(proof.line())
-    print(f"{folder}; next: chajong predict {folder} PHOTOS")
+    print(f"{folder}; next: {command('predict', folder, 'PHOTOS')}")
 
 
 def add_class(
@@ -85,7 +85,7 @@ def add_class(
             f"all {len(made.facts.added)} added classes together cost at most {together:.4f}; "
             "training with them costs nothing"
         )
-    print(f"to take it out: {shlex.join(['chajong', 'add-class', str(folder), added.name])} --undo")
+    print(f"to take it out: {command('add-class', folder, added.name, '--undo')}")
 
 
 def predict(
@@ -124,9 +124,10 @@ def predict(
         for line in answer(engine, open_source(photos), path, risk).lines():
             print(line)
         return
-    if risk is not None:
+    only = {"--risk": risk, "--runtime": runtime, "--precision": precision}
+    for name in [name for name, value in only.items() if value is not None]:
         raise BundleError(
-            f"--risk needs a bundle, and there is none in {run}. Make one with: chajong export "
+            f"{name} needs a bundle, and there is none in {run}. Make one with: chajong export "
             "RUN|BLEND"
         )
     from chajong.api_answers import predict as look

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from chajong.cli_options import CacheOption
+from chajong.cli_options import CacheOption, check_json
+from chajong.wording import command
 
 
 def suspects(
@@ -15,6 +16,8 @@ def suspects(
 ) -> None:
     """List photos whose label is probably wrong, the worst first."""
     from chajong.api_runs import find_suspects
+    from chajong.experiments.again import review_command
+    from chajong.run import Run
 
     found = find_suspects(run)
     path = out or run / "suspects.csv"
@@ -29,7 +32,7 @@ def suspects(
         f"{found.table.height:,} suspects; the confident joint, which weak models raise,"
         f" counts {found.num_expected:,}"
     )
-    print(f"{path}; next: chajong review {run}")
+    print(f"{path}; next: {review_command(Run.load(run))}")
 
 
 def blend(
@@ -50,7 +53,7 @@ def blend(
 
     for line in blend_runs([Run.load(folder) for folder in runs], out, budget, photos).lines():
         print(line)
-    print(f"{out / 'blend.json'}; next: chajong predict {out} PHOTOS")
+    print(f"{out / 'blend.json'}; next: {command('predict', out, 'PHOTOS')}")
 
 
 def expect(
@@ -62,8 +65,9 @@ def expect(
     """Say what the log loss on photos without answers will be, with a 90 % interval."""
     from chajong.api import expect as foresee
 
+    check_json(out)
     said = foresee(runs, test, cache=cache)
-    for line in said.lines():
-        print(line)
     if out is not None:
         said.save(out)
+    for line in said.lines():
+        print(line)

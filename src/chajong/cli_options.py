@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from chajong.errors import ChajongError
+
 Layout = Literal["dacon", "imagefolder", "csv", "metadata"]
 Service = Literal["wandb", "mlflow", "tensorboard"]
 Data = Annotated[Path, typer.Argument(help="The photos: a DACON folder, class folders or a table.")]
@@ -30,3 +32,16 @@ CatalogueOption = Annotated[
     Path | None,
     typer.Option(help="A CSV that says which car each class is; the known one if not given."),
 ]
+
+
+def check_json(out: Path | None) -> None:
+    """Refuse a name that promises something else than JSON, before the work.
+
+    Args:
+        out: The file to write, if any.
+
+    Raises:
+        ChajongError: If its name does not end in `.json`.
+    """
+    if out is not None and out.suffix != ".json":
+        raise ChajongError(f"--out must end in .json. Got {out}.")

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from chajong.errors import ChajongError
+
 
 def review(
     run: Annotated[Path, typer.Argument(help="The run's folder, all folds trained.")],
@@ -55,6 +57,9 @@ def watch(
     ] = False,
 ) -> None:
     """Show how a training goes, while it goes on."""
+    if once and page:
+        raise ChajongError("--once shows where it stands and ends, --page stays. Leave one out.")
+
     from chajong.reporting.watch import watch as show
     from chajong.reporting.watch import watch_page
     from chajong.run import Run

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from chajong.cli_options import CacheOption, LayoutOption, Service
+from chajong.cli_options import CacheOption, LayoutOption, Service, check_json
 from chajong.progress import say
+from chajong.wording import command
 
 
 class _Listing(TyperGroup):
@@ -92,10 +93,10 @@ def board(
     from chajong.reporting.board_plot import draw_board
 
     found = read_board(folder)
-    for line in board_lines(found):
-        print(line)
     path = out or folder / "board.png"
     draw_board(found, path)
+    for line in board_lines(found):
+        print(line)
     print(path)
 
 
@@ -147,7 +148,8 @@ def remove(
     from chajong.experiments.bin import remove
 
     for run in runs:
-        print(f"{run} lies in {remove(run)} now; back with: chajong runs restore {run}")
+        place = run.resolve()
+        print(f"{run} lies in {remove(run)} now; back with: {command('runs', 'restore', place)}")
 
 
 @runs_app.command()
@@ -193,8 +195,9 @@ def compare(
     """Say whether B is better than A, worse, or whether the difference is noise."""
     from chajong.api_runs import compare
 
+    check_json(out)
     found = compare([a, *(also_a or [])], [b, *(also_b or [])], noise=noise)
-    for line in found.lines():
-        print(line)
     if out is not None:
         found.save(out)
+    for line in found.lines():
+        print(line)

@@ -13,11 +13,11 @@ import polars as pl
 
 from chajong.errors import DataError
 from chajong.files import fingerprint, write_text
-from chajong.labels import Labels, nfc
+from chajong.labels import Labels
 from chajong.manifest import ISSUE_COLUMNS, Manifest
 from chajong.photos.layout import PhotoRef
 from chajong.tables import read_columns
-from chajong.wording import did_you_mean, listed
+from chajong.wording import did_you_mean, listed, nfc
 
 Action = Literal["keep", "exclude", "relabel"]
 COLUMNS = ("id", "action", "label", "who", "when", "why")

@@ -5,7 +5,6 @@ Shapes: c classes.
 
 import csv
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from chajong.errors import DataError
 from chajong.files import fingerprint, write_json
 from chajong.tables import read_columns
-from chajong.wording import did_you_mean, listed
+from chajong.wording import did_you_mean, listed, nfc
 
 _DATA = files("chajong") / "data"
 
@@ -213,18 +212,6 @@ def known_names() -> tuple[str, ...]:
         396 names in code-point order.
     """
     return tuple((_DATA / "hecto_class_names.txt").read_text(encoding="utf-8").splitlines())
-
-
-def nfc(name: str) -> str:
-    """Give a name its one Unicode form, in which names are compared.
-
-    Args:
-        name: A name, for example decomposed (NFD) as macOS unzips Korean ones.
-
-    Returns:
-        The name in NFC.
-    """
-    return unicodedata.normalize("NFC", name)
 
 
 @cache

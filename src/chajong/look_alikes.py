@@ -6,9 +6,9 @@ from functools import cached_property
 from itertools import combinations
 from typing import NamedTuple
 
-from chajong.labels import nfc
 from chajong.photos.lettering import romanised
 from chajong.taxonomy import ParsedName, maker_names, parse_name
+from chajong.wording import nfc
 
 _YEARS_SHARED_FROM = 0.51
 """Of the years of the shorter of two ranges; a car and its facelift share one of several."""

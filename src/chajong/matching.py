@@ -10,9 +10,8 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from chajong.labels import nfc
 from chajong.photos.walk import is_photo
-from chajong.wording import listed
+from chajong.wording import listed, nfc
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from chajong.errors import DataError, PredictionsError
 from chajong.files import write_table
-from chajong.labels import Labels, nfc
+from chajong.labels import Labels
 from chajong.matching import differences
 from chajong.parquet import read_parquet, read_texts
 from chajong.pooling import geometric_mean
-from chajong.wording import first_line, listed
+from chajong.wording import first_line, listed, nfc
 
 T = TypeVar("T")
 Kind = Literal["oof", "holdout", "test"]

@@ -18,7 +18,7 @@ from chajong.recipe import Recipe, fingerprint_of
 from chajong.recipe_file import differences, make_recipe, read_recipe_file
 from chajong.score import Score
 from chajong.split import Split
-from chajong.wording import listed
+from chajong.wording import command, listed
 
 _FORMAT = 1
 _RECORD, _RECIPE, _LABELS, _SPLIT = "run.json", "recipe.yaml", "labels.json", "split.parquet"
@@ -79,7 +79,7 @@ class Run:
     @property
     def name(self) -> str:
         """The folder's own name, also where it is given as `.`."""
-        return self.folder.resolve().name
+        return self.folder.absolute().name or self.folder.resolve().name
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -214,7 +214,7 @@ class Run:
         if self.score_path.exists():
             lines += _read(self.score_path, Score).lines()
             lines.append(f"table      {self.predictions_path}")
-        lines.append(f"next       chajong predict {self.folder} PHOTOS")
+        lines.append(f"next       {command('predict', self.folder, 'PHOTOS')}")
         return lines
 
     @contextmanager

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from chajong.catalogue import Catalogue, known_catalogue
 from chajong.errors import PredictionsError
-from chajong.labels import Labels, nfc
+from chajong.labels import Labels
 from chajong.levels import Level
 from chajong.matching import Match, match_ids
 from chajong.metrics import Estimate, Estimates, estimate, outcomes
 from chajong.predictions import Predictions
 from chajong.tables import read_columns, read_header
-from chajong.wording import listed
+from chajong.wording import listed, nfc
 
 Fallback = Literal["refuse", "uniform", "skip"]
 """What to do about photos without a prediction."""

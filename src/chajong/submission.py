@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from chajong.errors import SubmissionError
 from chajong.files import write_csv
-from chajong.labels import nfc
 from chajong.matching import Match, match_ids
 from chajong.predictions import OK, Predictions
 from chajong.tables import read_columns, read_header
-from chajong.wording import did_you_mean, listed
+from chajong.wording import did_you_mean, listed, nfc
 
 FLOOR = 1e-20
 """The least probability that is written, unless another is asked for.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from chajong.labels import nfc
+from chajong.wording import nfc
 
 BODIES = (
     "sedan",

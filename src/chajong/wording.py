@@ -1,6 +1,8 @@
 """The parts that texts share: short lists, guesses at what was meant, times."""
 
 import math
+import shlex
+import unicodedata
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from difflib import get_close_matches
@@ -33,6 +35,42 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     """
     close = get_close_matches(name, known, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def nfc(name: str) -> str:
+    """Give a name its one Unicode form, in which names are compared.
+
+    Args:
+        name: A name, for example decomposed (NFD) as macOS unzips Korean ones.
+
+    Returns:
+        The name in NFC.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def command(*words: object) -> str:
+    """Write a command of this program, to be copied into a shell.
+
+    Args:
+        *words: What follows `chajong`; paths may hold spaces.
+
+    Returns:
+        The command.
+    """
+    return shlex.join(["chajong", *map(str, words)])
+
+
+def in_a_line(text: str) -> str:
+    """Make a text of people fit a line of a terminal.
+
+    Args:
+        text: Any.
+
+    Returns:
+        The same without breaks, and without characters that would steer the terminal.
+    """
+    return "".join(c if c.isprintable() else "�" for c in " ".join(text.split()))
 
 
 def first_line(error: BaseException) -> str:

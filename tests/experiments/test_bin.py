@@ -53,7 +53,7 @@ def test_the_place_is_taken(tmp_path: Path) -> None:
     place = remove(run.folder)
     finished(tmp_path / "run")
     before = contents(run.folder)
-    with pytest.raises(RunError, match=r"is there already\. Rename it, or put it away"):
+    with pytest.raises(RunError, match=r"is there already\. Rename what is there, or put it away"):
         restore(run.folder)
     assert contents(run.folder) == before
     assert place.exists()

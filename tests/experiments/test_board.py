@@ -41,15 +41,22 @@ def test_scores_as_lines(scores: tuple[BoardScore, ...]) -> None:
 
 
 def test_nothing_on_record(tmp_path: Path) -> None:
-    add_note(finished(tmp_path / "a").folder, Note("2026", "no score"))
+    add_note(finished(tmp_path / "a").folder, Note("2026-01-01", "no score"))
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RunError, match=r"has a leaderboard score on record\. Put one there"):
             read_board(folder)
 
 
-def test_a_damaged_score_is_named(tmp_path: Path) -> None:
-    run = finished(tmp_path / "a")
-    add_note(run.folder, Note("2026", "", 0.5))
-    run.score_path.write_text("{}")
-    with pytest.raises(RunError, match=r"score\.json is damaged"):
-        read_board(tmp_path)
+def test_what_is_damaged_is_named_and_the_rest_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        add_note(finished(tmp_path / name).folder, Note("2026-01-01", "", 0.5))
+    (tmp_path / "a" / "score.json").write_text("{}")
+    (tmp_path / "diary").mkdir()
+    (tmp_path / "diary" / "notes.jsonl").write_text("today")
+    assert [row.run for row in read_board(tmp_path)] == ["b"]
+    said = capsys.readouterr().err
+    assert "left out: " in said
+    assert "score.json is damaged" in said
+    assert "diary is no run and no blend" in said

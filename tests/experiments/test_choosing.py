@@ -1,3 +1,4 @@
+import unicodedata
 from typing import Any
 
 import pytest
@@ -30,10 +31,21 @@ def row(name: str, **values: Any) -> Row:
 
 
 ROWS = [
-    row("a", log_loss=0.7, changes={"optim.lr": 0.1, "train.ema": None}),
+    row(
+        "a",
+        log_loss=0.7,
+        changes={
+            "optim.lr": 0.1,
+            "train.ema": None,
+            "train.compile": True,
+            "infer.views": ["plain"],
+        },
+    ),
     row("b-차종", log_loss=0.5, board=0.6, started="2026-02-01T10:00:00+09:00"),
     row("c", log_loss=None, top1=None, status="1 of 2 models", note="Night photos\nhelp"),
-    row("d", log_loss=0.6, changes={"optim.lr": 0.05}, board=0.55, board_private=0.65),
+    row(
+        "d", log_loss=0.6, changes={"optim.lr": 0.05}, board=0.55, board_private=0.65, note="쏘나타"
+    ),
 ]
 
 
@@ -57,6 +69,16 @@ ROWS = [
         ("optim.lr~0.", "abcd"),
         ("loss.kind=cross_entropy", "abcd"),
         ("train.epochs>3", "abcd"),
+        ("train.ema=null", "abcd"),
+        ("train.ema!=null", ""),
+        ("infer.views=[plain]", "a"),
+        ('infer.views=["plain", "flip"]', "bcd"),
+        ("train.compile=True", "a"),
+        ("train.compile=false", "bcd"),
+        ("note~쏘나타", "d"),
+        (unicodedata.normalize("NFD", "note~쏘나타"), "d"),
+        ("started>2026-01-01T10:00:00+09:00", "b"),
+        ("started<2026-01-01T02:00:00+00:00", "acd"),
     ],
 )
 def test_choosing(condition: str, left: str) -> None:
@@ -77,6 +99,7 @@ def test_every_condition_must_hold() -> None:
         ("logloss<0.5", "There is no field 'logloss' (did you mean 'log_loss'?)"),
         ("optim.lrr=1", "(did you mean 'optim.lr'?)"),
         ("log_loss<low", "'log_loss<low': the value must be a number. Got 'low'."),
+        ("started>yesterday", "the value must be a time such as 2026-01-31"),
     ],
 )
 def test_conditions_that_cannot_be(condition: str, said: str) -> None:
@@ -94,6 +117,11 @@ def test_sorting_puts_what_is_missing_last() -> None:
     assert names(ROWS, "board_private") == "dabc"
     assert names(ROWS, "run", reverse=True) == "dcba"
     assert names(ROWS, "optim.lr")[-2:] == "da"
+    # By the moment: nine in Seoul is earlier than one in Greenwich and nine in New York.
+    zones = ("2026-01-31T09:30+09:00", "2026-01-31T01:00+00:00", "2026-01-30T21:00-05:00")
+    rows = [row(str(place), started=zone) for place, zone in enumerate(zones)]
+    assert names(reversed(rows), "started") == "012"
+    assert names([rows[0]], "train.ema.decay") == "0"  # of another recipe than its own
     with pytest.raises(RunError, match="There is no field 'lr'"):
         in_order(ROWS, "lr")
 
@@ -105,7 +133,8 @@ def test_columns_stand_below_each_other_in_korean_too() -> None:
     assert places == sorted(places)
     assert [lines[4][place - 1] for place in places[1:]] == [" "] * 8
     assert [lines[4][place] for place in places] == ["d", "d", "0", "0", "0", "0", "6", "2", "o"]
-    assert lines[1].endswith("2026-01-01 10:00  optim.lr=0.1, train.ema=None")
+    said = 'optim.lr=0.1, train.ema=null, train.compile=true, infer.views=["plain"]'
+    assert lines[1].endswith(f"2026-01-01 10:00  {said}")
     assert lines[3].endswith("2026-01-01 10:00  note: Night photos help")
     # '차종' takes four columns in two characters.
     assert lines[2].index("done") == lines[1].index("done") - 2

@@ -111,7 +111,7 @@ def test_a_folder_without_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 def test_what_is_remembered_is_what_was_read(tmp_path: Path, read: list[str]) -> None:
     mine = load_recipe("convnext-focal", ["name=mine", "augment=[]"])
     for number, name in enumerate(["a", "차종"]):
-        add_note(finished(tmp_path / name).folder, Note("2026", "메모", 0.5 + number))
+        add_note(finished(tmp_path / name).folder, Note("2026-01-01", "메모", 0.5 + number))
     started(tmp_path / "c", mine)
     first = list_runs(tmp_path)
     settle(tmp_path)
@@ -121,7 +121,7 @@ def test_what_is_remembered_is_what_was_read(tmp_path: Path, read: list[str]) ->
 
 
 def note_it(folder: Path) -> None:
-    add_note(folder, Note("2026", "new", 0.7))
+    add_note(folder, Note("2026-01-01", "new", 0.7))
 
 
 def train_on(folder: Path) -> None:

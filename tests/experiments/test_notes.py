@@ -39,8 +39,8 @@ def test_a_note_as_a_line() -> None:
 
 
 def test_the_latest_score() -> None:
-    third = Note("2026", "", 0.2)
-    assert latest((FIRST, SECOND, third, Note("2027", "x")), "board") == 0.2
+    third = Note("2026-01-01", "", 0.2)
+    assert latest((FIRST, SECOND, third, Note("2027-01-01", "x")), "board") == 0.2
     assert latest((FIRST, SECOND), "board_private") == 0.1298
     assert latest((FIRST,), "board_private") is None
 
@@ -58,7 +58,7 @@ def test_the_latest_score() -> None:
 )
 def test_notes_that_cannot_be(values: tuple[str, float | None, float | None], said: str) -> None:
     with pytest.raises(RunError) as caught:
-        Note("2026", *values)
+        Note("2026-01-01", *values)
     assert said in str(caught.value)
 
 
@@ -98,7 +98,7 @@ import sys
 from pathlib import Path
 from chajong.experiments.notes import Note, add_note
 for number in range(int(sys.argv[2])):
-    add_note(Path(sys.argv[1]), Note(f"{sys.argv[3]}-{number:04}", "x" * 5000))
+    add_note(Path(sys.argv[1]), Note("2026-01-03", f"{sys.argv[3]}-{number:04} {'x' * 5000}"))
     print(number, flush=True)
 """
 
@@ -114,7 +114,7 @@ def test_a_process_killed_while_it_notes_loses_nothing(tmp_path: Path) -> None:
         said += process.stdout.readlines()
     notes = read_notes(run.folder)
     assert notes[0] == FIRST
-    assert [note.when for note in notes[1:]] == [f"a-{k:04}" for k in range(len(notes) - 1)]
+    assert [note.text[:6] for note in notes[1:]] == [f"a-{k:04}" for k in range(len(notes) - 1)]
     assert len(notes) - 1 >= len(said)
     add_note(run.folder, SECOND)
     assert read_notes(run.folder) == (*notes, SECOND)
@@ -126,5 +126,19 @@ def test_two_processes_that_note_at_once(tmp_path: Path) -> None:
     commands = [[sys.executable, "-c", NOTING, str(run.folder), "15", name] for name in ("a", "b")]
     processes = [subprocess.Popen(each, stdout=subprocess.DEVNULL) for each in commands]
     assert [process.wait() for process in processes] == [0, 0]
-    found = [note.when for note in read_notes(run.folder)]
+    found = [note.text[:6] for note in read_notes(run.folder)]
     assert sorted(found) == [f"{name}-{k:04}" for name in ("a", "b") for k in range(15)]
+
+
+def test_what_would_steer_a_terminal_does_not() -> None:
+    line = Note("2026-01-01", "\033[31mred\033]0;title\007 쏘나타").line()
+    assert line == "2026-01-01  �[31mred�]0;title� 쏘나타"
+
+
+@pytest.mark.parametrize("damage", ['"text": "", "board": null', '"when": "31.01.2026"'])
+def test_a_note_that_cannot_be_is_named_with_its_file(tmp_path: Path, damage: str) -> None:
+    run = started(tmp_path / "run")
+    whole = {"when": "2026-01-01", "text": "fine", **json.loads(f"{{{damage}}}")}
+    (run.folder / "notes.jsonl").write_text(json.dumps(whole))
+    with pytest.raises(RunError, match=r"notes\.jsonl is damaged: A note (needs|must say when)"):
+        read_notes(run.folder)

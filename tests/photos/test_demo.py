@@ -12,10 +12,10 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from chajong.errors import DataError
-from chajong.labels import nfc
 from chajong.photos.demo import render_demo
 from chajong.photos.drawing.design import design
 from chajong.photos.drawing.names import default_names, kinship
+from chajong.wording import nfc
 
 NUM_MODELS, PER_MODEL = 8, 16
 

@@ -1,11 +1,11 @@
 """Commands to copy: what makes a run or a blend again, and what comes next."""
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from chajong.blending.blend import Blend
 from chajong.run import Run
+from chajong.wording import command
 
 
 def folds_again(run: Run) -> tuple[str | None, ...]:
@@ -50,7 +50,7 @@ def train_command(
         "--out": out,
     }
     flags = ["--allow-noncommercial"] if record.is_noncommercial else []
-    return shlex.join(["chajong", "train", record.data, *_said(options), *flags])
+    return command("train", record.data, *_said(options), *flags)
 
 
 def train_commands(run: Run) -> list[str]:
@@ -74,7 +74,7 @@ def rerun_command(run: Run) -> str:
     Returns:
         A line.
     """
-    return shlex.join(["chajong", "runs", "rerun", str(run.folder.resolve())])
+    return command("runs", "rerun", run.folder.resolve())
 
 
 def blend_command(folder: Path, blend: Blend) -> str:
@@ -94,7 +94,7 @@ def blend_command(folder: Path, blend: Blend) -> str:
         "--photos": None if made is None else made.photos,
         "--out": beside(folder),
     }
-    return shlex.join(["chajong", "blend", *runs, *_said(options)])
+    return command("blend", *runs, *_said(options))
 
 
 def review_command(run: Run) -> str:
@@ -107,7 +107,7 @@ def review_command(run: Run) -> str:
         A line; a review goes on with the decisions that the run was trained with.
     """
     options = {"--corrections": _corrections(run)}
-    return shlex.join(["chajong", "review", str(run.folder.resolve()), *_said(options)])
+    return command("review", run.folder.resolve(), *_said(options))
 
 
 def _corrections(run: Run) -> str | None:

@@ -65,9 +65,7 @@ def restore(run: Path) -> Path:
             there = f"it holds {listed(sorted(names))}" if names else "it is empty"
             raise RunError(f"There is no {folder.name!r} in {bin_}; {there}.")
         if folder.exists():
-            raise RunError(
-                f"{run} is there already. Rename it, or put it away first: chajong runs rm {run}"
-            )
+            raise RunError(f"{run} is there already. Rename what is there, or put it away, first.")
         with writing(folder):
             max(found)[1].rename(folder)
     return run

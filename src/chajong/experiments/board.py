@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from chajong.errors import RunError
+from chajong.errors import ChajongError, RunError
 from chajong.experiments.notes import NOTES, read_notes
 from chajong.files import read_json
+from chajong.photos.walk import check_utf8
+from chajong.progress import say
 from chajong.score import Score
 from chajong.wording import moment
 
@@ -44,26 +46,36 @@ def read_board(folder: Path) -> tuple[BoardScore, ...]:
         folder: Such as `runs`.
 
     Returns:
-        A row for each note with a score, the oldest first.
+        A row for each note with a score, the oldest first; of what is damaged, standard error
+        tells.
 
     Raises:
-        RunError: If no note has a score, or notes or scores are damaged.
+        RunError: If no note has a score that can be read.
     """
     found = []
     for path in sorted(folder.glob(f"*/{NOTES}")):
-        score = path.parent / "score.json"
-        local = read_json(score, Score, RunError, "Restore it.") if score.exists() else None
-        for note in read_notes(path.parent):
-            if (note.board, note.board_private) != (None, None):
-                loss = local.log_loss.value if local is not None else None
-                name = path.parent.name
-                found.append(BoardScore(name, note.when, loss, note.board, note.board_private))
+        try:
+            found += _scores_of(path.parent)
+        except ChajongError as error:
+            say(f"left out: {error}")
     if not found:
         raise RunError(
             f"No run in {folder} has a leaderboard score on record. Put one there with: chajong "
             "runs note RUN --board 0.1245"
         )
     return tuple(sorted(found, key=lambda row: moment(row.when)))
+
+
+def _scores_of(folder: Path) -> list[BoardScore]:
+    check_utf8(str(folder))
+    path = folder / "score.json"
+    score = read_json(path, Score, RunError, "Restore it.") if path.exists() else None
+    local = score.log_loss.value if score is not None else None
+    return [
+        BoardScore(folder.name, note.when, local, note.board, note.board_private)
+        for note in read_notes(folder)
+        if (note.board, note.board_private) != (None, None)
+    ]
 
 
 def board_lines(scores: Sequence[BoardScore]) -> Iterator[str]:

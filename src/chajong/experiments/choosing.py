@@ -1,15 +1,17 @@
 """Choosing runs of a list, putting them in order, and laying them out for a terminal."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from chajong.errors import RunError
+from chajong.errors import RecipeError, RunError
 from chajong.experiments.listing import Row
 from chajong.progress import duration
-from chajong.wording import did_you_mean, listed
+from chajong.wording import did_you_mean, in_a_line, listed, moment, nfc
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,7 +50,8 @@ def choose(rows: Iterable[Row], conditions: Sequence[str]) -> list[Row]:
             )
         name, sign, wanted = found.groups()
         get, holds = _getter(every, name), _HOLDS[sign]
-        kept = [row for row in kept if holds(*_alike(condition, get(row), wanted, sign))]
+        alike = partial(_alike, condition, name, sign, wanted)
+        kept = [row for row in kept if holds(*alike(get(row)))]
     return kept
 
 
@@ -69,7 +72,8 @@ def in_order(rows: Iterable[Row], field: str, *, reverse: bool = False) -> list[
     kept = list(rows)
     get = _getter(kept, field)
     having = [row for row in kept if get(row) is not None]
-    having.sort(key=lambda row: _sortable(get(row)), reverse=reverse)
+    at = moment if field == "started" else _sortable
+    having.sort(key=lambda row: at(get(row)), reverse=reverse)
     return having + [row for row in kept if get(row) is None]
 
 
@@ -163,11 +167,11 @@ def _is_shown(heading: str, rows: Sequence[Row]) -> bool:
 def _cells(row: Row) -> tuple[str, ...]:
     scores = [getattr(row, name) for name in _SCORES]
     figures = ["" if score is None else f"{score:.4f}" for score in scores]
-    changes = ", ".join(f"{path}={value}" for path, value in row.changes.items())
+    changes = ", ".join(f"{path}={_said(value)}" for path, value in row.changes.items())
     if row.base != row.recipe:
         changes = f"{row.base}: {changes}"
     if row.note:
-        text = " ".join(row.note.split())
+        text = in_a_line(row.note)
         short = text if len(text) <= _TEXT_WIDTH else f"{text[: _TEXT_WIDTH - 1]}…"
         changes += f"{'; ' if changes else ''}note: {short}"
     started = row.started[:16].replace("T", " ")
@@ -180,7 +184,7 @@ def _getter(rows: Sequence[Row], name: str) -> Callable[[Row], Any]:
     from chajong.recipe_file import flat
     from chajong.recipes import RECIPES
 
-    bases = {base: flat(RECIPES[base]) for base in {row.base for row in rows}}
+    bases = {name: flat(recipe) for name, recipe in RECIPES.items()}
     known = {path for base in bases.values() for path in base}.union(*(row.changes for row in rows))
     if rows and name not in known:
         meant = did_you_mean(name, {*known, *FIELDS})
@@ -191,8 +195,16 @@ def _getter(rows: Sequence[Row], name: str) -> Callable[[Row], Any]:
     return lambda row: row.changes[name] if name in row.changes else bases[row.base].get(name)
 
 
-def _alike(condition: str, value: Any, wanted: str, sign: str) -> tuple[Any, Any]:
-    # Both as numbers where the run has a number, else as texts.
+def _alike(condition: str, name: str, sign: str, wanted: str, value: Any) -> tuple[Any, Any]:
+    # Both as times or numbers where the run has such, as `--set` reads them where they are of a
+    # recipe, else as texts.
+    if name == "started" and sign != "~":
+        if moment(wanted) == -math.inf:
+            raise RunError(
+                f"--where {condition!r}: the value must be a time such as 2026-01-31 or "
+                f"2026-01-31T09:30+09:00. Got {wanted!r}."
+            )
+        return moment(value), moment(wanted)
     if isinstance(value, int | float) and not isinstance(value, bool) and sign != "~":
         try:
             return value, float(wanted)
@@ -200,11 +212,23 @@ def _alike(condition: str, value: Any, wanted: str, sign: str) -> tuple[Any, Any
             raise RunError(
                 f"--where {condition!r}: the value must be a number. Got {wanted!r}."
             ) from None
-    return (None if value is None else _said(value)), wanted
+    if name not in FIELDS and sign in ("=", "!=") and not isinstance(value, str):
+        return value, _parsed(wanted)
+    return (None if value is None else nfc(_said(value))), nfc(wanted)
+
+
+def _parsed(text: str) -> Any:
+    from chajong.recipe_file import parse_set
+
+    try:
+        return parse_set(f"it={text}")[1]
+    except RecipeError:
+        return text
 
 
 def _said(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    # As `--set` takes it.
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _sortable(value: Any) -> tuple[bool, Any]:

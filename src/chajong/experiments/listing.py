@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chajong.environment import code_fingerprint
 from chajong.errors import ChajongError, ResourceError, RunError
+from chajong.photos.walk import check_utf8
 from chajong.progress import Progress, say
 from chajong.wording import moment
 
@@ -186,6 +187,7 @@ def _read_anew(folder: Path, names: list[str]) -> Iterator[tuple[str, Row, _Seen
             # Before they are read: what changes meanwhile must look changed the next time.
             first = _look(path, "|".join(_READ))
             try:
+                check_utf8(path)
                 run = Run.load(folder / name)
                 done = [f"{run.model_folder(model).name}/done.json" for model in run.models]
                 then = _look(path, "|".join(done))

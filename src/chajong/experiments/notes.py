@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from chajong.errors import RunError
 from chajong.files import locked, write_text
+from chajong.wording import in_a_line, moment
 
 NOTES = "notes.jsonl"
 """The file in the folder of a run or a blend: a note a line, the oldest first."""
@@ -35,8 +36,8 @@ class Note:
         """Refuse a note that says nothing, or whose scores cannot be.
 
         Raises:
-            RunError: If there is neither a text nor a score, the text cannot be written, or a
-                score is negative or not finite.
+            RunError: If there is neither a text nor a score, the text cannot be written, the time
+                is none, or a score is negative or not finite.
         """
         scores = {"--board": self.board, "--board-private": self.board_private}
         if not self.text.strip() and all(score is None for score in scores.values()):
@@ -45,6 +46,8 @@ class Note:
             self.text.encode()
         except UnicodeEncodeError as error:
             raise RunError(f"A note must be text that UTF-8 can hold: {error}.") from error
+        if moment(self.when) == -math.inf:
+            raise RunError(f"A note must say when, in ISO 8601. Got {self.when!r}.")
         for name, score in scores.items():
             if score is not None and not 0 <= score < math.inf:
                 raise RunError(f"{name} must be a number of 0 or more. Got {score}.")
@@ -58,7 +61,7 @@ class Note:
         scores = {"board": self.board, "private": self.board_private}
         said = [f"{name} {score:.4f}" for name, score in scores.items() if score is not None]
         when = self.when[:16].replace("T", " ")
-        return "  ".join([when, *said, *([" ".join(self.text.split())] if self.text else [])])
+        return "  ".join([when, *said, *([in_a_line(self.text)] if self.text else [])])
 
 
 def read_notes(folder: Path) -> tuple[Note, ...]:
@@ -82,7 +85,7 @@ def read_notes(folder: Path) -> tuple[Note, ...]:
         # Not `splitlines`: a text may hold characters at which that splits too.
         lines = path.read_text(encoding="utf-8").split("\n")
         return tuple(_NOTE.validate_python(json.loads(line)) for line in lines if line.strip())
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError, RunError) as error:
         said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise RunError(
             f"{path} is damaged: {said}. Each line must be a note in JSON; put right or take away "

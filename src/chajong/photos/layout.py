@@ -17,7 +17,6 @@ from typing import Literal
 import polars as pl
 
 from chajong.errors import DataError
-from chajong.labels import nfc
 from chajong.parquet import read_parquet
 from chajong.photos.walk import (
     PHOTO_SUFFIXES,
@@ -29,7 +28,7 @@ from chajong.photos.walk import (
     is_there,
     photos_in,
 )
-from chajong.wording import first_line, listed
+from chajong.wording import first_line, listed, nfc
 
 Layout = Literal["dacon", "imagefolder", "csv", "metadata"]
 

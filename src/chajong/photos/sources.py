@@ -15,11 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from chajong.errors import DataError
-from chajong.labels import nfc
 from chajong.photos.decode import Unreadable
 from chajong.photos.layout import find_unlabelled, unlabelled_in
 from chajong.photos.reading import MAX_FILE_BYTES, read_file
 from chajong.photos.walk import check_utf8, is_photo
+from chajong.wording import nfc
 
 STDIN = "-"
 

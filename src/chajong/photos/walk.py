@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chajong.errors import DataError
-from chajong.labels import nfc
+from chajong.wording import nfc
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -144,8 +144,9 @@ def check_utf8(path: str) -> None:
         path.encode()
     except UnicodeEncodeError as error:
         raise DataError(
-            f"The file name {os.fsencode(path)!r} is not UTF-8. Unpack the archive again with"
-            " its own encoding (Korean Windows: unzip -O cp949), or rename the file."
+            f"The name {os.fsencode(path)!r} is not UTF-8, which runs and tables are written in. "
+            "Rename it, or unpack the archive that it is from again with its own encoding (Korean "
+            "Windows: unzip -O cp949)."
         ) from error
 
 

@@ -120,7 +120,7 @@ def _draw_series(
 
 
 def _time(row: BoardScore) -> datetime:
-    return datetime.fromisoformat(row.when)
+    return datetime.fromisoformat(row.when).astimezone()
 
 
 def _korean_family() -> list[str]:

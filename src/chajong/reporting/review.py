@@ -163,6 +163,8 @@ class Review:
         )
 
     def _save(self, corrections: Corrections) -> None:
+        if not self.run.folder.is_dir():
+            raise DataError(f"{self.run.folder} is no longer there. Put it back, then go on.")
         if _bytes_of(self.path) != self._on_disk:
             raise DataError(
                 f"{self.path} was changed by another program. Stop the review and start it again: "

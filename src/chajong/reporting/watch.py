@@ -3,11 +3,13 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live as RichLive
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -81,16 +83,29 @@ def summary(states: Sequence[ModelState]) -> list[tuple[str, ...]]:
     return [_row(state) for state in states]
 
 
-def sparkline(values: Sequence[float]) -> str:
+@dataclass(frozen=True)
+class _Curve:
+    # Takes the room that is left, and shows the newest values in it.
+    values: Sequence[float]
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(sparkline(self.values, options.max_width))
+
+    def __rich_measure__(self, _: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(0, min(len(self.values), _WIDTH, options.max_width))
+
+
+def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
     """Draw a curve in one line of text.
 
     Args:
         values: Any number of them.
+        width: Most blocks, 1 or more.
 
     Returns:
-        A block a value, the last few dozen at most.
+        A block a value, the last ones.
     """
-    shown = list(values)[-_WIDTH:]
+    shown = list(values)[-width:]
     if not shown:
         return ""
     low, high = min(shown), max(shown)
@@ -114,11 +129,12 @@ def _row(state: ModelState) -> tuple[str, ...]:
 def _picture(run: Run, states: Sequence[ModelState]) -> RenderableType:
     table = Table(box=None, header_style="bold", pad_edge=False)
     headings = ("", "", "epoch", "loss", "log loss", "top-1", "photos/s", "left", "curve")
-    for heading in headings:
-        table.add_column(heading)
+    for heading in headings[:-1]:
+        table.add_column(heading, no_wrap=True, min_width=len(heading))
+    table.add_column(headings[-1])  # alone it may become narrower
     for state in states:
         key = "log_loss" if state.history and "log_loss" in state.history[0] else "loss"
-        table.add_row(*_row(state), sparkline([entry[key] for entry in state.history]))
+        table.add_row(*_row(state), _Curve([entry[key] for entry in state.history]))
     return Group(Text(str(run.folder)), table)
 
 

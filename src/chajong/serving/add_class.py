@@ -24,7 +24,6 @@ from chajong.environment import package_version
 from chajong.errors import BundleError, DataError
 from chajong.files import make_folder
 from chajong.gallery import Gallery, public_id, save_array
-from chajong.labels import nfc
 from chajong.photos.decode import Unreadable, decode
 from chajong.photos.duplicates import THUMB_PX, components, near_duplicates
 from chajong.photos.sources import open_source
@@ -34,7 +33,7 @@ from chajong.run import now
 from chajong.serving.card import card_text
 from chajong.serving.engine import Engine, Squares
 from chajong.serving.newcomers import Space, logit
-from chajong.wording import listed
+from chajong.wording import listed, nfc
 
 MIN_PHOTOS = 5
 """Fewer photos do not show what a class looks like."""

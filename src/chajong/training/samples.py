@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.errors import BundleError
-from chajong.labels import Labels, nfc
+from chajong.labels import Labels
 from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.photos.walk import is_there
 from chajong.predictions import Predictions
 from chajong.run import Run
 from chajong.score import read_truth
+from chajong.wording import nfc
 
 _NUM_COMPARED, _NUM_MEASURED = 1000, 128
 
