@@ -7,9 +7,15 @@ the mean of their logits, and costs, whatever the true class y is,
     -log q(y) = mean of -log p(y) - (mean of log Z - log Z of the mean of a).
 
 What it gains is the bracket. It does not hang on y, and is never below 0, because log Z is convex
-(Heskes 1998, "Selecting weighting factors in logarithmic opinion pools"). So held-out photos tell
-what one model costs, photos without labels tell exactly what the mean gains, and both together a
-temperature for the mean.
+(Heskes 1998, "Selecting weighting factors in logarithmic opinion pools"). So photos without labels
+tell exactly what the mean gains on them.
+
+What one model costs on them is not what it costs on held-out photos, which may be easier or harder
+by chance or by nature. The models see that themselves: a calibrated answer expects to cost its own
+entropy. So it is taken to be what one model expects to cost there, plus what held-out photos cost
+more than they were expected to (a difference estimator, as of Cochran 1977, "Sampling Techniques",
+chapter 7; of prediction-powered inference, Angelopoulos et al. 2023, arXiv 2301.09633). Both
+together give a temperature for the mean.
 
 Shapes: n held-out photos, u photos without labels, j models, k voices, c classes.
 """
@@ -17,15 +23,16 @@ Shapes: n held-out photos, u photos without labels, j models, k voices, c classe
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from chajong.blending.blend import Averaging
-from chajong.blending.fit import Places, Weights, losses, standard_error
+from chajong.blending.fit import Places, Weights, fit_temperature, losses, standard_error
 from chajong.blending.methods import Table
 from chajong.blending.nested import Comparison
 from chajong.pooling import Fitted, Floats, log_total, normalised
 
-_LOG_TEMPERATURES = (-3.0, 3.0)
+_AT_THE_BOUND = 1.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +49,7 @@ class Asked:
     places: Places
 
 
-def gain(logits: Floats, temperature: float) -> float:
+def gains(logits: Floats, temperature: float) -> NDArray[np.float64]:
     """Say how much less than one model their geometric mean costs.
 
     Args:
@@ -50,34 +57,78 @@ def gain(logits: Floats, temperature: float) -> float:
         temperature: Divides them.
 
     Returns:
-        Nats, 0 or more; the mean over photos and models.
+        (u,) nats, 0 or more; the mean over models.
     """
     warm = logits.astype(np.float64) / temperature
-    return float((log_total(warm).mean(axis=0) - log_total(warm.mean(axis=0))).mean())
+    gained = log_total(warm).mean(axis=0) - log_total(warm.mean(axis=0))
+    return np.asarray(gained[..., 0])
 
 
-def temperature_of_mean(one: Floats, truth: Places, logits: Floats) -> float:
-    """Fit the temperature with which the mean of the models costs least.
+def expected(logits: Floats, own: float, temperature: float) -> NDArray[np.float64]:
+    """Say what answers cost at a temperature, if they are right about themselves at their own.
+
+    Args:
+        logits: (..., c).
+        own: The temperature at which they are calibrated.
+        temperature: Divides them.
+
+    Returns:
+        (...,) nats.
+    """
+    wide = logits.astype(np.float64)
+    warm, calibrated = wide / temperature, wide / own
+    with np.errstate(under="ignore"):
+        probs = np.exp(calibrated - log_total(calibrated))
+    return np.asarray((probs * (log_total(warm) - warm)).sum(axis=-1))
+
+
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    # (n, c) of held-out photos, each by one model; (n,); (j, u, c) of photos without labels.
+    one: Floats
+    truth: Places
+    models: Floats
+
+    def unexpected(self, own: float, temperature: float) -> NDArray[np.float64]:
+        # (n,) what held-out photos cost more than one model expects.
+        cost = losses(normalised(self.one / np.float32(temperature)), self.truth)
+        return cost - expected(self.one, own, temperature)
+
+    def of_the_mean(self, own: float, temperature: float) -> NDArray[np.float64]:
+        # (u,) what the mean costs, if one model costs what it expects.
+        alone = expected(self.models, own, temperature).mean(axis=0)
+        return np.asarray(alone - gains(self.models, temperature))
+
+
+def temperature_of_mean(one: Floats, truth: Places, models: Floats) -> tuple[float, float]:
+    """Fit the temperature of one model, and that with which the mean of the models costs least.
+
+    The variance of what the models do not agree about falls to a j-th in their mean, and the rest
+    stays. Of logits that differ by such chance, the temperature that calibrates goes with their
+    variance. So that of the mean lies between a j-th of that of one model and that itself.
 
     Args:
         one: (n, c) logits of held-out photos, each by one model.
         truth: (n,).
-        logits: (j, u, c) of photos without labels, by every model.
+        models: (j, u, c) logits of photos without labels, by every model.
 
     Returns:
-        The temperature, 0.05 to 20.
+        Both temperatures.
     """
+    own, evidence = fit_temperature(one, truth), _Evidence(one, truth, models)
 
     def cost(log_temperature: float) -> float:
         temperature = float(np.exp(log_temperature))
-        single = losses(normalised(one / np.float32(temperature)), truth).mean()
-        return float(single) - gain(logits, temperature)
+        found = evidence.unexpected(own, temperature).mean()
+        return float(found + evidence.of_the_mean(own, temperature).mean())
 
-    found = minimize_scalar(cost, bounds=_LOG_TEMPERATURES, method="bounded")
-    return float(np.exp(found.x))
+    if len(models) == 1:
+        return own, own
+    bounds = float(np.log(own / len(models))), float(np.log(own))
+    return own, float(np.exp(minimize_scalar(cost, bounds=bounds, method="bounded").x))
 
 
-def foretell_mean(table: Table, found: Comparison, asked: Asked) -> Averaging:
+def foretell_mean(table: Table, found: Comparison, asked: Asked) -> Averaging | None:
     """Calibrate the mean of the models, and foretell what it costs.
 
     Args:
@@ -86,22 +137,31 @@ def foretell_mean(table: Table, found: Comparison, asked: Asked) -> Averaging:
         asked: What the models say of photos without labels.
 
     Returns:
-        The mean's temperature, and its log loss by fits that did not know the photo.
+        The mean's temperature, and its log loss by fits that did not know the photo. None where
+        these photos are so unlike the held-out ones that both would be absurd.
     """
     lost = np.zeros(len(table.truth))
     for fold, fit in enumerate(found.fits):
         held = found.folds == fold
         one, models = _logits(fit, table.voices), _asked_logits(fit, asked)
-        temperature = temperature_of_mean(one[~held], table.truth[~held], models)
-        single = losses(normalised(one[held] / np.float32(temperature)), table.truth[held])
-        lost[held] = single - gain(models, temperature)
-    one, models = _logits(found.fitted, table.voices), _asked_logits(found.fitted, asked)
+        own, temperature = temperature_of_mean(one[~held], table.truth[~held], models)
+        there = _Evidence(one[held], table.truth[held], models)
+        lost[held] = there.unexpected(own, temperature) + there.of_the_mean(own, temperature).mean()
+    evidence = _Evidence(
+        _logits(found.fitted, table.voices), table.truth, _asked_logits(found.fitted, asked)
+    )
+    num_models, num_photos = evidence.models.shape[:2]
+    own, temperature = temperature_of_mean(evidence.one, evidence.truth, evidence.models)
+    at_the_bound = num_models > 1 and temperature < _AT_THE_BOUND * own / num_models
+    if at_the_bound or lost.mean() <= 0:
+        return None
+    by_asked = evidence.of_the_mean(own, temperature).std() / np.sqrt(num_photos)
     return Averaging(
-        num_models=asked.voices.shape[0],
-        num_photos=asked.voices.shape[1],
-        temperature=temperature_of_mean(one, table.truth, models),
+        num_models=num_models,
+        num_photos=num_photos,
+        temperature=temperature,
         log_loss=float(lost.mean()),
-        error=standard_error(lost, table.groups),
+        error=float(np.hypot(standard_error(lost, table.groups), by_asked)),
     )
 
 

@@ -71,7 +71,7 @@ class Averaging:
         num_photos: Photos without labels.
         temperature: Of the mean.
         log_loss: What the mean costs, foretold by fits that did not know the photo.
-        error: Standard error of that, by which held-out photos there are.
+        error: Standard error of that, by which photos there are, held out and without labels.
     """
 
     num_models: int
@@ -79,6 +79,18 @@ class Averaging:
     temperature: float
     log_loss: float
     error: float
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            RunError: If a number is not finite, or the temperature or the log loss is not above 0.
+        """
+        figures = (self.temperature, self.log_loss, self.error)
+        if not np.isfinite(figures).all() or min(figures[:2]) <= 0:
+            raise RunError(
+                f"The mean of models cannot cost what is on record: {self}. Blend again."
+            )
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,7 @@ class Blend:
         vector: Scale and shift of each class, equal classes merged; none where it did not pay.
         candidates: What was compared.
         averaging: A temperature for the mean of all models, which is then used; none where no
-            photos without labels were given.
+            photos without labels were given, or these told nothing.
         made: How it was made; none where that is not on record.
         format: Version of the file.
     """
@@ -131,8 +143,8 @@ class Blend:
         """Refuse a blend that cannot answer.
 
         Raises:
-            RunError: If it was made by a newer version, has no members, or weights are negative
-                or do not fit the views.
+            RunError: If it was made by a newer version, has no members, or weights are negative,
+                none above 0, or do not fit the views.
         """
         if self.format > _FORMAT:
             raise RunError(
@@ -140,7 +152,9 @@ class Blend:
                 "Update chajong, or blend again."
             )
         good = all(
-            len(member.views) == len(member.weights) > 0 and min(member.weights) >= 0
+            len(member.views) == len(member.weights) > 0
+            and np.isfinite(member.weights).all()
+            and min(member.weights) >= 0 < sum(member.weights)
             for member in self.members
         )
         if not self.members or not good or not self.temperature > 0:

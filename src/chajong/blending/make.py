@@ -3,6 +3,7 @@
 Shapes: n photos, k voices, c classes.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -20,6 +21,7 @@ from chajong.files import write_json
 from chajong.labels import Labels
 from chajong.pooling import Floats, merged, spread
 from chajong.predictions import Predictions
+from chajong.progress import say
 from chajong.run import Run, now
 from chajong.score import Score, score
 from chajong.wording import listed
@@ -150,7 +152,7 @@ def _members(runs: Sequence[Run], data: Table, found: Comparison) -> tuple[Membe
 
 def _averaging(
     runs: Sequence[Run], data: Table, found: Comparison, labels: Labels, ask: Ask
-) -> Averaging:
+) -> Averaging | None:
     weights = np.stack([fit.weights for fit in (*found.fits, found.fitted)])
     used = weights.any(axis=0)
     said, places = [], []
@@ -159,13 +161,22 @@ def _averaging(
         if len(mine):
             said.append(merged(ask(run, tuple(data.views[k] for k in mine)), labels.canonical))
             places.append(mine)
-    # The k-th model of a run goes with the k-th of the others.
-    most = np.arange(max(map(len, said)))
+    # The k-th model of a run goes with the k-th of the others, and each comes as often as its
+    # fellows: three of one run and five of another go together in fifteen ways.
+    most = np.arange(math.lcm(*map(len, said)))
     voices = np.concatenate([each[most % len(each)] for each in said], axis=2)
     readable = np.isfinite(voices).all(axis=(0, 2, 3))
     if not readable.any():
         raise DataError("None of the photos without labels can be read. Give others.")
-    return foretell_mean(data, found, Asked(voices[:, readable], np.concatenate(places)))
+    foretold = foretell_mean(data, found, Asked(voices[:, readable], np.concatenate(places)))
+    if foretold is None:
+        say(
+            "The photos without labels are too unlike the held-out ones to tell what the mean of "
+            "the models costs there: it keeps the temperature of one model (chajong expect says "
+            "how unlike they are)"
+        )
+        return None
+    return replace(foretold, num_models=max(map(len, said)))
 
 
 def _candidates(data: Table, found: Comparison) -> tuple[Candidate, ...]:

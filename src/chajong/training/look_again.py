@@ -66,7 +66,8 @@ def asker(photos: Path) -> Callable[[Run, tuple[str, ...]], NDArray[np.float32]]
         DataError: If there are no photos.
     """  # noqa: DOC502 raised by find_unlabelled
     refs = find_unlabelled(photos)
-    some = refs[:: -(-len(refs) // _MOST_ASKED)]
+    most = min(len(refs), _MOST_ASKED)
+    some = [refs[place * len(refs) // most] for place in range(most)]
 
     def ask(run: Run, views: tuple[str, ...]) -> NDArray[np.float32]:
         return np.stack([look(run, (name,), some, views, "log")[1] for name in run.done])
