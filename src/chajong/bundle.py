@@ -17,9 +17,7 @@ optional field of bundle.json names; older versions refuse a bundle by its `form
 Shapes: n photos, k networks, v views, c classes.
 """
 
-import secrets
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,21 +25,19 @@ from typing import Any, Literal, TypeVar
 
 from chajong.added import Added
 from chajong.blending.blend import Blend
-from chajong.catalogue import Catalogue
+from chajong.catalogue import Catalogue, known_catalogue
+from chajong.checksums import SUMS, copy_checked, touched, write_sums
 from chajong.errors import BundleError, DataError
 from chajong.files import (
     fingerprint,
-    make_folder,
     read_json,
-    sha256_of,
-    swap_folders,
     write_json,
     write_text,
-    writing,
 )
+from chajong.folders import replacing_folder
 from chajong.gallery import Gallery
 from chajong.graph import Graph
-from chajong.labels import Labels
+from chajong.labels import Labels, known_equal
 from chajong.risk import Risks
 from chajong.wording import listed
 
@@ -53,7 +49,7 @@ Precision = Literal["fp32", "bf16", "int8"]
 FORMAT = 2
 """The version of bundles that this version of chajong makes."""
 
-_FACTS, _LABELS, _CATALOGUE, _SUMS = "bundle.json", "labels.json", "catalogue.csv", "SHA256SUMS"
+_FACTS, _LABELS, _CATALOGUE = "bundle.json", "labels.json", "catalogue.csv"
 _GOLDEN, _CARD = "golden/golden.json", "card.json"
 RISKS = "risks.parquet"
 """What holds `Bundle.risks`; `Facts.risks` names it."""
@@ -103,8 +99,9 @@ class Proof:
         Returns:
             One line.
         """
+        pace = "" if self.photos_per_s is None else f", {self.photos_per_s:,.0f} photos/s"
         said = (
-            f"{self.runtime} {self.precision}{self._pace()}: top-1 agrees on "
+            f"{self.runtime} {self.precision}{pace}: top-1 agrees on "
             f"{self.top1_agreement:.2%} of {self.num_photos:,} photos, probabilities "
             f"differ by at most {self.max_prob_gap:.1e}"
         )
@@ -116,9 +113,6 @@ class Proof:
             f"({self.log_loss_gap:+.1e} ± {self.gap_error or 0:.0e}) on {self.num_labelled:,} "
             f"{whose} photos"
         )
-
-    def _pace(self) -> str:
-        return "" if self.photos_per_s is None else f", {self.photos_per_s:,.0f} photos/s"
 
 
 @dataclass(frozen=True)
@@ -210,17 +204,20 @@ class Bundle:
         """
         if not self.facts.added:
             return self.learned
-        added = (each.name for each in self.facts.added)
-        return Labels(tuple(sorted((*self.learned.names, *added))), self.learned.equal)
+        added = [each.name for each in self.facts.added]
+        names = tuple(sorted((*self.learned.names, *added)))
+        # Of pairs that are known to be equal, those that networks learned as two stay two.
+        known = tuple(pair for pair in known_equal(names) if {*pair} & {*added})
+        return Labels(names, (*self.learned.equal, *known))
 
     @cached_property
     def catalogue(self) -> Catalogue:
         """Say which car each class is.
 
         Returns:
-            A car for each of `labels`.
+            A car for each of `labels`; what an added one is, the known catalogue may say.
         """
-        return self.cars.narrowed(self.labels.names)
+        return self.cars.narrowed(self.labels.names, known_catalogue())
 
     @cached_property
     def gallery(self) -> Gallery | None:
@@ -303,7 +300,7 @@ class Bundle:
                 f"{folder} was made by a newer version (format {made}; this one reads up to "
                 f"{FORMAT}). Update chajong."
             )
-        for problem in _touched(folder):
+        for problem in touched(folder):
             raise BundleError(f"{folder} is not as it was made: {problem}. {_ADVICE}")
         try:
             facts = _read(folder / _FACTS, Facts)
@@ -313,11 +310,27 @@ class Bundle:
                 Labels.load(folder / _LABELS),
                 Catalogue.read(folder / _CATALOGUE),
                 _read(folder / _GOLDEN, Golden),
-                fingerprint("bundle", (folder / _SUMS).read_text(encoding="utf-8")),
+                fingerprint("bundle", (folder / SUMS).read_text(encoding="utf-8")),
                 None if facts.risks is None else Risks.load(folder / facts.risks),
             )
         except DataError as error:
             raise BundleError(f"{folder} is damaged: {error} {_ADVICE}") from error
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy its files as they were when it was opened.
+
+        Args:
+            folder: Where to.
+
+        Raises:
+            BundleError: If a file was changed since.
+        """
+        text = (self.folder / SUMS).read_text(encoding="utf-8")
+        same = fingerprint("bundle", text) == self.fingerprint
+        if not same or copy_checked(text, self.folder, folder) is not None:
+            raise BundleError(
+                f"{self.folder} was changed while it was copied. Run the same command again."
+            )
 
     def save(self, card: dict[str, Any], text: str) -> None:
         """Write what is not in its folder yet, and the checksums of everything last.
@@ -334,8 +347,7 @@ class Bundle:
         write_json(self.folder / _GOLDEN, asdict(self.golden))
         write_json(self.folder / _CARD, card)
         write_text(self.folder / "CARD.md", text)
-        sums = [f"{sha256_of(self.folder / name)}  {name}\n" for name in _files(self.folder)]
-        write_text(self.folder / _SUMS, "".join(sums))
+        write_sums(self.folder)
 
     @staticmethod
     def is_in(folder: Path) -> bool:
@@ -361,23 +373,42 @@ def put_in_place(out: Path, make: Callable[[Path], None]) -> Bundle:
         The bundle.
 
     Raises:
-        BundleError: If something else is there.
+        BundleError: If something else is there, or a bundle with added classes that it lacks.
     """
     if out.exists() and not Bundle.is_in(out) and not (out.is_dir() and not any(out.iterdir())):
         raise BundleError(f"{out} is there and is no bundle. Choose another folder with --out.")
-    out = out.resolve()
-    draft, old = (
-        out.with_name(f".{out.name}.{secrets.token_hex(4)}.{end}") for end in ("new", "old")
-    )
-    try:
-        make(make_folder(draft))
-        Bundle.load(draft)  # nothing gives way to a bundle that cannot be read
-        with writing(out):
-            swap_folders(draft, out, old)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+    refuse_inside(out)
+    with replacing_folder(out) as draft:
+        make(draft)
+        # Nothing gives way to a bundle that cannot be read, or that knows less.
+        _keep_added(out, Bundle.load(draft))
     return Bundle.load(out)
+
+
+def refuse_inside(path: Path) -> None:
+    """Refuse to write into a bundle, which would no longer be as it was made.
+
+    Args:
+        path: What is to be written.
+
+    Raises:
+        BundleError: If it lies in a bundle.
+    """
+    for folder in path.resolve().parents:
+        if Bundle.is_in(folder):
+            raise BundleError(
+                f"{path} would lie in the bundle {folder}, which nothing may be added to. Choose "
+                "another place with --out."
+            )
+
+
+def _keep_added(out: Path, new: Bundle) -> None:
+    old = _read(out / _FACTS, Facts).added if Bundle.is_in(out) else ()
+    if lost := [each.name for each in old if each.name not in new.labels.names]:
+        raise BundleError(
+            f"{out} has classes that were added to it and that the new one lacks: {listed(lost)}. "
+            "Choose another folder with --out, add to that bundle, or take it away first."
+        )
 
 
 @dataclass(frozen=True)
@@ -387,27 +418,3 @@ class _Format:
 
 def _read(path: Path, kind: type[T]) -> T:
     return read_json(path, kind, BundleError, _ADVICE)
-
-
-def _files(folder: Path) -> list[str]:
-    # All but what systems leave behind, such as .DS_Store, and the checksums themselves.
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    seen = (path for path in found if not any(part.startswith(".") for part in path.parts))
-    return sorted(path.as_posix() for path in seen if path.as_posix() != _SUMS)
-
-
-def _touched(folder: Path) -> Iterator[str]:
-    try:
-        lines = (folder / _SUMS).read_text(encoding="utf-8").splitlines()
-        sums = {name: known for known, name in (line.split("  ", 1) for line in lines)}
-    except (OSError, ValueError) as error:
-        yield f"its {_SUMS} cannot be read ({error})"
-        return
-    files = _files(folder)
-    if missing := sorted(set(sums) - set(files)):
-        yield f"it lacks {listed(missing)}"
-    if strange := sorted(set(files) - set(sums)):
-        yield f"it holds {listed(strange)}, which its {_SUMS} does not list"
-    for name in files:
-        if name in sums and sha256_of(folder / name) != sums[name]:
-            yield f"the checksum of {name} differs"

@@ -150,17 +150,22 @@ class Catalogue:
             )
         return cls(cars)
 
-    def of(self, name: str) -> Car:
+    def of(self, name: str, beside: "Catalogue | None" = None) -> Car:
         """Say which car a class is.
 
         Args:
             name: A class name, in any Unicode form.
+            beside: What else to look into.
 
         Returns:
             The catalogue's car, or else what the name itself says. A name without a maker gets
             maker and model from the catalogue's classes that name the same model, if these agree.
         """
-        return self._by_name.get(nfc(name)) or self._parsed(name)
+        known = self._by_name.get(nfc(name))
+        if known is None and beside is not None:
+            known = beside._by_name.get(nfc(name))
+        parsed = known or self._parsed(name)
+        return parsed if parsed.maker or beside is None else beside.of(name)
 
     def equal(self, names: Collection[str]) -> tuple[tuple[str, str], ...]:
         """Choose the equal pairs that concern these classes.
@@ -178,19 +183,20 @@ class Catalogue:
             if car.equal_to is not None and {car.name, car.equal_to} <= present
         )
 
-    def narrowed(self, names: Collection[str]) -> "Catalogue":
+    def narrowed(self, names: Collection[str], beside: "Catalogue | None" = None) -> "Catalogue":
         """Make a catalogue of just these classes.
 
         Args:
             names: Class names, in any Unicode form.
+            beside: What else to look into.
 
         Returns:
-            Their cars, of the catalogue or parsed; equal only to each other.
+            Their cars, of the catalogues or parsed; equal only to each other.
 
         Raises:
             DataError: If there are no names or they repeat.
         """  # noqa: DOC502 raised by `__post_init__`
-        cars = [self.of(name) for name in names]
+        cars = [self.of(name, beside) for name in names]
         present = {car.name for car in cars}
         return Catalogue(
             tuple(car if car.equal_to in present else replace(car, equal_to=None) for car in cars)

@@ -32,6 +32,8 @@ _SAID = {
     errno.EROFS: "the file system is read-only: choose another folder",
     errno.ENOTDIR: "a file stands where a folder is needed: choose another folder",
     errno.EEXIST: "a file stands where a folder is needed: choose another folder",
+    errno.ENOTEMPTY: "something was put there meanwhile: run the same command again",
+    errno.EBUSY: "it is in use, perhaps as a mount point: choose another folder",
     errno.EISDIR: "a folder stands where the file should be: choose another name",
     errno.ENOENT: "its folder is not there any more: run the same command again",
     errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
@@ -112,23 +114,6 @@ def replacing(path: Path) -> Iterator[Path]:
         finally:
             with suppress(OSError):
                 temporary.unlink()
-
-
-def swap_folders(new: Path, place: Path, old: Path) -> None:
-    """Put a folder where another one may lie, or leave that one there if it cannot be done.
-
-    Args:
-        new: The folder.
-        place: Where it comes to lie.
-        old: Where the other one comes to lie, on the same file system.
-    """
-    try:
-        if place.exists():
-            place.replace(old)
-        new.replace(place)
-    finally:
-        if old.exists() and not place.exists():
-            old.replace(place)
 
 
 def _sweep(path: Path) -> None:

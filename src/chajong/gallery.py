@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.errors import BundleError
-from chajong.files import make_folder, read_json, write_json
+from chajong.files import make_folder, read_json, write_json, writing
 from chajong.labels import Labels
 from chajong.pooling import Floats
 
@@ -133,13 +133,28 @@ class Gallery:
             log_probs: (q, c) what the bundle answers.
 
         Returns:
-            (q,) the share of held-out photos of known cars that are less strange, in [0, 1]; none
-            if no photo is held out.
+            (q,) the share of photos of known cars that are less strange, in [0, 1], by the held-out
+            ones; none if no photo is held out.
         """
         if not len(self.usual):
             return None
-        scores = self.scores(embeddings, log_probs)
-        return np.searchsorted(self.usual, scores, "left") / len(self.usual)
+        return self.ranks(self.scores(embeddings, log_probs))
+
+    def ranks(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Put scores among those of held-out photos.
+
+        A new photo of a known car is as likely to come first, second, ... or last among it and the
+        h held-out ones, so that these are h + 1 places. What is stranger than all is 1.
+
+        Args:
+            scores: (q,).
+
+        Returns:
+            (q,) in [0, 1].
+        """
+        num = len(self.usual)
+        places = np.searchsorted(self.usual, scores, "left")
+        return np.where(places == num, 1.0, places / (num + 1))
 
     def scores(self, embeddings: Floats, log_probs: Floats) -> NDArray[np.float64]:
         """Score how unlike the learned photos are; held-out ones are not compared with.
@@ -334,7 +349,8 @@ def public_id(id_: str) -> str:
     Returns:
         The id, or the file's name alone.
     """
-    return Path(id_).name if Path(id_).is_absolute() else id_
+    path = Path(id_)
+    return path.name if path.is_absolute() or ".." in path.parts else id_
 
 
 def save_array(path: Path, values: NDArray[Any]) -> None:
@@ -346,7 +362,8 @@ def save_array(path: Path, values: NDArray[Any]) -> None:
     """
     with BytesIO() as buffer:
         np.save(buffer, values, allow_pickle=False)
-        path.write_bytes(buffer.getvalue())
+        with writing(path):
+            path.write_bytes(buffer.getvalue())
 
 
 def load_array(path: Path) -> NDArray[np.float16]:

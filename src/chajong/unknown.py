@@ -45,5 +45,4 @@ class Unknown:
         untaught = gallery.scores_untaught(labels)
         is_untaught = np.arange(2 * len(own)) >= len(own)
         area = auc(np.concatenate([usual, untaught]), is_untaught, np.tile(own, 2))
-        rank = np.searchsorted(gallery.usual, untaught, "left") / len(gallery.usual)
-        return cls(len(own), area, float((rank >= STRANGE_FROM).mean()))
+        return cls(len(own), area, float((gallery.ranks(untaught) >= STRANGE_FROM).mean()))

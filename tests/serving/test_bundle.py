@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from chajong.added import Added
 from chajong.bundle import Bundle, put_in_place
 from chajong.errors import BundleError
+from chajong.serving.answers import check_suffix
 from chajong.serving.engine import Engine
 
 
@@ -88,26 +91,54 @@ def test_what_is_no_bundle(tmp_path: Path) -> None:
         Bundle.load(tmp_path)
 
 
-@pytest.mark.parametrize("turn", [1, 2])
-def test_a_swap_that_is_cut_short_leaves_the_old_bundle(
-    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, turn: int
+def test_added_classes_are_not_lost_to_a_bundle_without_them(
+    bundle: Bundle, tmp_path: Path
 ) -> None:
-    turns, known = iter(range(1, 9)), Path.replace
+    def of(added: tuple[str, ...]) -> Callable[[Path], None]:
+        made = [Added(name, "2026-01-01", "", "", "", (), "", (), 0.0, 1.0) for name in added]
+        facts = replace(bundle.facts, added=tuple(made))
 
-    def cut_short(path: Path, target: Path) -> Path:
-        if next(turns) == turn:
-            raise KeyboardInterrupt
-        return known(path, target)
+        def make(draft: Path) -> None:
+            shutil.copytree(bundle.folder, draft, dirs_exist_ok=True)
+            replace(bundle, folder=draft, facts=facts).save(bundle.card(), "")
 
-    def copy(draft: Path) -> None:
-        shutil.copytree(bundle.folder, draft, dirs_exist_ok=True)
+        return make
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", cut_short)
-        with pytest.raises(KeyboardInterrupt):
-            put_in_place(bundle.folder, copy)
-    assert Bundle.load(bundle.folder).fingerprint == bundle.fingerprint
-    assert [path.name for path in bundle.folder.parent.iterdir()] == [bundle.folder.name]
+    out = tmp_path / "more"
+    put_in_place(out, of(("new",)))
+    put_in_place(out, of(("new", "newer")))
+    for fewer in ((), ("newer",)):
+        with pytest.raises(BundleError, match=r"that the new one lacks: 'new'"):
+            put_in_place(out, of(fewer))
+    assert [each.name for each in Bundle.load(out).facts.added] == ["new", "newer"]
+
+
+def test_nothing_is_written_into_a_bundle(bundle: Bundle) -> None:
+    for place in (bundle.folder / "more", bundle.folder / "gallery" / "more"):
+        with pytest.raises(BundleError, match="would lie in the bundle"):
+            put_in_place(place, lambda _: None)
+    with pytest.raises(BundleError, match="would lie in the bundle"):
+        check_suffix(bundle.folder / "predictions.parquet")
+    Bundle.load(bundle.folder)
+
+
+def test_a_copy_of_what_was_changed_since_it_was_opened_is_refused(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    cut(bundle.folder / "gallery" / "embeddings.npy")
+    with pytest.raises(BundleError, match="was changed while it was copied"):
+        bundle.copy_to(tmp_path / "copy")
+
+
+def test_an_added_class_is_the_car_that_is_known_of_its_name(bundle: Bundle) -> None:
+    names = ("1시리즈_F20_2013_2015", "박스터_718_2017_2024", "718_박스터_2017_2024", "Mine")
+    added = [Added(name, "2026-01-01", "", "", "", (), "", (), 0.0, 1.0) for name in names]
+    more = replace(bundle, facts=replace(bundle.facts, added=tuple(added)))
+    cars = {car.name: car for car in more.catalogue.cars}
+    assert set(cars) == {*bundle.learned.names, *names}
+    assert (cars[names[0]].maker, cars[names[1]].maker) == ("BMW", "Porsche")
+    assert set(more.labels.equal) == {*bundle.learned.equal, names[2:0:-1]}
+    assert more.catalogue.narrowed(bundle.learned.names) == bundle.catalogue == bundle.cars
 
 
 def test_a_bad_bundle_takes_no_place(bundle: Bundle) -> None:
@@ -152,6 +183,7 @@ sys.modules.pop("pickle")
 loaded = set(sys.modules)
 from pathlib import Path
 from chajong.bundle import Bundle
+from chajong.serving.answers import check_suffix
 from chajong.serving.engine import Engine
 import pickle
 

@@ -1,8 +1,10 @@
 """What is exported answers as its networks do in torch, or is not written."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from torch import nn
 
 from chajong.blending.blend import Blend, Member
 from chajong.bundle import Bundle, Proof
-from chajong.errors import BundleError, RunError
+from chajong.errors import BundleError, DataError, RunError
 from chajong.graph import OUTPUTS, Output
+from chajong.labels import Labels
 from chajong.pooling import Vector
 from chajong.run import Run
 from chajong.serving.engine import Engine
@@ -25,7 +28,9 @@ from chajong.training.export import export
 from chajong.training.graph import write_graph
 from chajong.training.infer import Eye
 from chajong.training.predict import predict, predict_blend
+from chajong.training.samples import samples_of
 from chajong.training.views import VIEWS
+from tests.test_cli import draw_photo
 from tests.training.tiny import CPU
 
 ORT_FP32 = Proof("onnxruntime", "fp32", 1000, 1.0, 1e-6, 1000, True, 0.9, 0.9, 1e-7)
@@ -199,3 +204,38 @@ def test_something_else_is_never_replaced(run: Run, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="is there and is no bundle"):
         export(run.folder, tmp_path)
     assert (tmp_path / "precious.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_runtime_that_fails_while_it_computes_is_left_out(
+    run: Run, exported: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = module._ask_bundle
+
+    def failing(bundle: Bundle, proof: Proof, *words: Any) -> Any:
+        if proof.runtime == "openvino":
+            raise RuntimeError("no such kernel\nat 0x1")
+        return ask(bundle, proof, *words)
+
+    graph = exported.folder / "members" / "0.onnx"
+    monkeypatch.setattr(module, "write_graph", lambda *words: copied(graph, words[-1]))
+    monkeypatch.setattr(module, "_ask_bundle", failing)
+    made = export(run.folder, tmp_path / "bundle")
+    assert {proof.runtime for proof in made.facts.proofs} == {"onnxruntime"}
+    assert "openvino: no such kernel" in json.dumps(made.card())
+
+
+def test_labels_go_with_photos_by_name_and_what_does_not_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos, labels = tmp_path / "photos", tmp_path / "labels.csv"
+    for number in range(3):
+        draw_photo(photos / "test" / f"T{number}.jpg", number)
+    labels.write_text("ID,label\nT0,b\nT1,a\nT9,other\n", encoding="utf-8")
+    known = Labels(("a", "b"))
+    found = samples_of(photos, labels, known)
+    said = {ref.id: place for ref, place in zip(found.refs, found.classes.tolist(), strict=True)}
+    assert said == {"test/T0.jpg": 1, "test/T1.jpg": 0, "test/T2.jpg": -1}
+    assert "1 photo(s) have no label there, 1 label(s) no photo" in capsys.readouterr().err
+    labels.write_text("ID,label\nT0,bee\n", encoding="utf-8")
+    with pytest.raises(DataError, match="bee"):
+        samples_of(photos, labels, known)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import chajong
 from chajong.bundle import Bundle
 from chajong.errors import BundleError
 from chajong.gallery import Gallery, unit
@@ -52,6 +53,33 @@ def test_there_is_no_photo_and_no_folder_of_a_machine_in_it(exported: Bundle, ph
     assert {path.suffix for path in written} == {".json", ".npy"}
     assert not any(str(photos.parent).encode() in path.read_bytes() for path in written)
     assert gallery_of(exported).thumbnail(0) is None
+
+
+def test_there_is_no_folder_of_this_machine_in_the_whole_bundle(exported: Bundle) -> None:
+    # The graphs would name the files of torch and of chajong that their nodes come from.
+    written = [path for path in exported.folder.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".onnx" for path in written)
+    own = (str(Path(torch.__file__).parents[1]), str(Path(chajong.__file__).parents[1]))
+    found = [path for path in written for name in own if name.encode() in path.read_bytes()]
+    assert found == []
+
+
+@pytest.mark.parametrize("num", [20, 100, 220])
+def test_one_of_a_hundred_known_cars_is_strange_however_few_are_held_out(
+    exported: Bundle, num: int
+) -> None:
+    rng, gallery = np.random.default_rng(0), gallery_of(exported)
+    share = np.mean(
+        [
+            (
+                replace(gallery, usual=np.sort(rng.normal(size=num))).ranks(rng.normal(size=200))
+                >= 0.99
+            ).mean()
+            for _ in range(400)
+        ]
+    )
+    # Of fewer than a hundred, the least that can be told from all others is one of them.
+    assert share == pytest.approx(max(0.01, 1 / (num + 1)), rel=0.15)
 
 
 def test_the_engine_sees_what_torch_saw(engine: Engine, photos: Path) -> None:

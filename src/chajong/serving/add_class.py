@@ -9,7 +9,6 @@ Shapes: n photos, m of them of the new class, h held-out photos, l learned class
 f figures.
 """
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -330,8 +329,10 @@ def _made_cheap(weights: NDArray[np.float64], tables: Sequence[Table]) -> NDArra
 
 def _checked_name(name: str, bundle: Bundle) -> str:
     name = nfc(name).strip()
-    if not name:
-        raise DataError("A class needs a name. Give one such as Hyundai_Sonata_Sedan_2012.")
+    if not name or not name.isprintable():
+        raise DataError(
+            "A class needs a name in a line of text. Give one such as Hyundai_Sonata_Sedan_2012."
+        )
     if name in bundle.labels.names:
         raise DataError(
             f"{bundle.folder} has a class {name} already. Choose another name, or first take it "
@@ -363,15 +364,13 @@ def _rewritten(
         )
 
     def make(draft: Path) -> None:
-        shutil.copytree(
-            bundle.folder, draft, ignore=shutil.ignore_patterns(".*", "added"), dirs_exist_ok=True
-        )
-        for each in added:
-            make_folder((draft / each.file).parent)
-            if each.file in files:
-                save_array(draft / each.file, files[each.file])
-            else:
-                shutil.copyfile(bundle.folder / each.file, draft / each.file)
+        bundle.copy_to(draft)
+        for each in bundle.facts.added:
+            if each not in added:
+                (draft / each.file).unlink()
+        for name, values in files.items():
+            make_folder((draft / name).parent)
+            save_array(draft / name, values)
         facts = replace(bundle.facts, added=tuple(added))
         card = {name: value for name, value in bundle.card().items() if name != "added"}
         if added:

@@ -16,6 +16,7 @@ from typing import TextIO
 import numpy as np
 import polars as pl
 
+from chajong.bundle import refuse_inside
 from chajong.depths import DEEPEST_FIRST
 from chajong.errors import DataError
 from chajong.files import fingerprint, locked, make_folder, replacing, write_text
@@ -68,7 +69,13 @@ def check_suffix(out: Path) -> Path:
         )
     if out.is_dir():
         raise DataError(f"{out} is a folder. Give the name of a file.")
+    refuse_inside(out)
     return out
+
+
+def _encoding(out: Path) -> str:
+    # With a BOM, so that spreadsheets read Korean.
+    return "utf-8-sig" if out.suffix.lower() == ".csv" else "utf-8"
 
 
 def save_predictions(predictions: Predictions, out: Path) -> None:
@@ -81,7 +88,10 @@ def save_predictions(predictions: Predictions, out: Path) -> None:
     if check_suffix(out).suffix.lower() == ".parquet":
         predictions.save(out)
     else:
-        with replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        with (
+            replacing(out) as temporary,
+            temporary.open("w", encoding=_encoding(out), newline="") as file,
+        ):
             _write_rows(file, out, predictions, None, head=True)
 
 
@@ -206,7 +216,7 @@ class Parts:
             if self.out.suffix.lower() == ".parquet":
                 join_parquet(paths, temporary)
             else:
-                with temporary.open("w", encoding="utf-8", newline="") as file:
+                with temporary.open("w", encoding=_encoding(self.out), newline="") as file:
                     for place, path in enumerate(paths):
                         verdicts = read_parquet(path, [*VERDICT_COLUMNS])
                         predictions = Predictions.load(path)

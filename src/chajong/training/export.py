@@ -27,8 +27,8 @@ from chajong.bundle import (
 from chajong.catalogue import known_catalogue
 from chajong.depths import Depths
 from chajong.environment import num_cores, package_version
-from chajong.errors import BundleError, RunError
-from chajong.files import make_folder, read_json
+from chajong.errors import BundleError, ChajongError, RunError
+from chajong.files import make_folder, read_json, writing
 from chajong.gallery import Gallery
 from chajong.graph import Graph
 from chajong.labels import Labels
@@ -37,7 +37,7 @@ from chajong.photos.layout import PhotoRef
 from chajong.photos.stream import good_pixels, read_batches
 from chajong.pooling import Floats
 from chajong.predictions import Predictions
-from chajong.progress import Progress, say
+from chajong.progress import Interrupted, Progress, say
 from chajong.risk import Risks
 from chajong.run import Run, now
 from chajong.score import Score
@@ -53,6 +53,7 @@ from chajong.training.predict import members_of, open_eye
 from chajong.training.quantise import quantise
 from chajong.training.samples import Samples, own_samples, samples_of
 from chajong.unknown import Unknown
+from chajong.wording import first_line
 
 _NUM_GOLDEN = 4
 _BATCH = 32
@@ -193,6 +194,10 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
             said, answers = _ask_bundle(bundle, candidate, samples, photos)
         except BundleError as error:  # the runtime cannot compute such a graph
             proof, why = candidate, [str(error)]
+        except (ChajongError, Interrupted):
+            raise
+        except Exception as error:  # or fails while it computes, in ways of its own
+            proof, why = candidate, [f"{runtime}: {first_line(error)}"]
         else:
             proof = compare(candidate, said, theirs, subject.blend, subject.labels, truth)
             why = list(failures(proof))
@@ -281,7 +286,8 @@ def _write_golden(draft: Path) -> dict[str, bytes]:
     folder = make_folder(draft / "golden")
     photos = {f"{place}.jpg": data for place, data in enumerate(draw_few(_NUM_GOLDEN))}
     for name, data in photos.items():
-        (folder / name).write_bytes(data)
+        with writing(folder / name):
+            (folder / name).write_bytes(data)
     return photos
 
 
@@ -346,7 +352,7 @@ def _licences(subject: Subject) -> list[dict[str, str]]:
     return [
         {
             "backbone": run.recipe.model.backbone,
-            "weights": re.sub(r"\S*/", "", run.record.weights),
+            "weights": re.sub(r"/.*/|\S*/", "", run.record.weights),
             "licence": run.record.licence,
         }
         for run in subject.runs

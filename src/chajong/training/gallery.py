@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from chajong.files import make_folder
+from chajong.files import make_folder, writing
 from chajong.gallery import Gallery, public_id, unit
 from chajong.photos.decode import decode
 from chajong.photos.layout import PhotoRef
@@ -137,4 +137,5 @@ def _write_thumbnails(refs: Sequence[PhotoRef], draft: Path) -> None:
         photo.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))
         file = BytesIO()
         photo.save(file, "JPEG", quality=80)
-        (folder / f"{place}.jpg").write_bytes(file.getvalue())
+        with writing(folder):
+            (folder / f"{place}.jpg").write_bytes(file.getvalue())

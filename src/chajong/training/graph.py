@@ -17,6 +17,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -126,7 +127,18 @@ def write_graph(
             external_data=False,
             verbose=False,
         )
+    _forget_where(path)
     return looks.outputs, looks.seen
+
+
+def _forget_where(path: Path) -> None:
+    # The exporter notes at each node which line of which file on this machine it comes from.
+    model = onnx.load(path)
+    for graph in (model.graph, *model.functions):
+        for node in (graph, *graph.node):
+            node.ClearField("metadata_props")
+            node.ClearField("doc_string")
+    onnx.save(model, path)
 
 
 class _quiet:  # noqa: N801 used like a function

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from chajong.errors import BundleError
 from chajong.labels import Labels
+from chajong.matching import match_ids
 from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.photos.walk import is_there
 from chajong.predictions import Predictions
+from chajong.progress import say
 from chajong.run import Run
 from chajong.score import read_truth
-from chajong.wording import nfc
 
 _NUM_COMPARED, _NUM_MEASURED = 1000, 128
 
@@ -92,10 +93,17 @@ def samples_of(photos: Path, labels: Path | None, known: Labels) -> Samples:
         At most 1,000 of them, chosen by chance but always the same.
     """
     refs = find_unlabelled(photos)
-    truth = read_truth(labels) if labels is not None else {}
-    names = set(known.names)
-    said = [nfc(truth.get(ref.id, "")) for ref in refs]
-    classes = np.array([known.index(name) if name in names else -1 for name in said], np.intp)
+    classes = np.full(len(refs), -1, np.intp)
+    if labels is not None:
+        truth = read_truth(labels)
+        match = match_ids([ref.id for ref in refs], list(truth))
+        if match.missing or match.extra:
+            say(
+                f"{labels}: {len(match.extra):,} photo(s) have no label there, "
+                f"{len(match.missing):,} label(s) no photo"
+            )
+        there = np.flatnonzero(match.rows >= 0)
+        classes[match.rows[there]] = known.indices([[*truth.values()][place] for place in there])
     return _chosen(refs, classes, ())
 
 
