@@ -127,3 +127,5 @@ def test_equal_classes_are_no_mistake() -> None:
 def test_nothing_to_diagnose_is_refused() -> None:
     with pytest.raises(PredictionsError, match="at least one photo"):
         Diagnosis.of(predictions(*drawn(4), bad=4), LABELS)
+    with pytest.raises(PredictionsError, match="of other classes than the labels"):
+        Diagnosis.of(predictions(*drawn(4)), Labels(NAMES[1:]))

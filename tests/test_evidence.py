@@ -105,3 +105,10 @@ def test_evidence_that_does_not_fit_is_refused() -> None:
         replace(evidence, asked=evidence.asked[:, :3])
     with pytest.raises(PredictionsError, match=r"Got 1 and 400\."):
         replace(evidence, groups=np.zeros(400, np.int64))
+    for name in ("measures", "shifted_measures", "asked_measures", "plain", "asked"):
+        holed = getattr(evidence, name).copy()
+        holed.flat[0] = np.nan
+        with pytest.raises(PredictionsError, match="or numbers are missing"):
+            replace(evidence, **{name: holed})
+    with pytest.raises(PredictionsError, match=r"Got measures of \[400, 400, 399\]"):
+        replace(evidence, asked_measures=evidence.asked_measures[:-1])

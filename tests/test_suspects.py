@@ -93,9 +93,36 @@ def test_flipped_labels_are_found_and_counted() -> None:
     first = {int(id_.removesuffix(".jpg")) for id_ in found.table["id"][:40]}
     assert len(first & set(range(40))) >= 36
     assert 34 <= found.num_expected <= 50
+    # Photos that cannot be read take nothing away from the others.
+    statuses = [*table.statuses[:-9], *["unreadable: empty file"] * 9]
+    log_probs = table.log_probs.copy()
+    log_probs[-9:] = np.nan
+    holed = replace(table, statuses=tuple(statuses), log_probs=log_probs)
+    less = find_suspects(holed, Labels(NAMES))
+    assert abs(less.num_expected - found.num_expected) <= 9
+    assert set(found.table["id"]) - set(less.table["id"]) <= set(table.ids[-9:])
 
 
-def test_only_out_of_fold_predictions_doubt() -> None:
+def test_equal_labels_of_a_picture_speak_together() -> None:
+    # Four of eight copies are of two equal classes, three of another one, and one asks.
+    photos, given, names = manifest(), "라가가나나다다다", ("가", "나", "다", "라")
+    ids = [f"{place}.jpg" for place in range(8)]
+    copies = pl.concat([photos.table.filter(pl.col("id") == "0.jpg")] * 8).with_columns(
+        id=pl.Series(ids), label=pl.Series([*given]), scene=pl.lit(0, pl.Int64)
+    )
+    same = np.full((8, 1, 4), np.log(0.25), np.float32)
+    table = replace(
+        predicted([[0.1, 0.2, 0.7]] * 8, "가" * 8), classes=names, log_probs=same, labels=(*given,)
+    )
+    equal = Labels(names, (("가", "나"),))
+    found = find_suspects(table, equal, replace(photos, table=copies, labels=equal)).table
+    says = dict(found.select("id", "duplicate_says").iter_rows())
+    assert [says[id_] for id_ in ids] == ["가", "다", "다", "다", "다", "가", "가", "가"]
+
+
+def test_only_out_of_fold_predictions_of_these_classes_doubt() -> None:
+    with pytest.raises(PredictionsError, match="of other classes than the labels"):
+        find_suspects(predicted(PROBS, "가나가가다"), Labels(NAMES[1:]))
     with pytest.raises(PredictionsError, match="out-of-fold"):
         find_suspects(replace(predicted(PROBS, "가나가가다"), kind="test"), Labels(NAMES))
 

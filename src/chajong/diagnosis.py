@@ -138,8 +138,10 @@ class Diagnosis:
             The diagnosis.
 
         Raises:
-            PredictionsError: If no photo has a prediction, or true classes are not known.
+            PredictionsError: If no photo has a prediction, true classes are not known, or the
+                classes are others.
         """  # noqa: DOC502 raised by what it calls
+        predictions.check_classes(labels)
         known, rows = predictions.truth(), np.flatnonzero(predictions.ok)
         ids = tuple(predictions.ids[row] for row in rows)
         truth = labels.indices([known[id_] for id_ in ids])

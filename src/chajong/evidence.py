@@ -75,6 +75,15 @@ class Evidence:
                 f"An expectation needs {MIN_PHOTOS} held-out photos that are no duplicates, and "
                 f"{MIN_PHOTOS} to ask about. Got {len(np.unique(self.groups)):,} and {m:,}."
             )
+        measured = (self.measures, self.shifted_measures, self.asked_measures)
+        shapes = [len(each) for each in measured]
+        said = (self.plain, self.shifted, self.asked)
+        whole = all(np.isfinite(each).all() for each in measured)
+        if shapes != [n, n, m] or not whole or any(np.isnan(each).any() for each in said):
+            raise PredictionsError(
+                f"Evidence of {n:,} held-out photos and {m:,} asked about needs measures and an "
+                f"answer of each. Got measures of {shapes}, or numbers are missing."
+            )
 
 
 def share_outside(

@@ -108,6 +108,18 @@ class Predictions:
             )
         return truth
 
+    def check_classes(self, labels: Labels) -> None:
+        """Refuse labels whose columns would be others.
+
+        Args:
+            labels: Those that the predictions are to be read with.
+
+        Raises:
+            PredictionsError: If their classes are not those of the predictions.
+        """
+        if self.classes != labels.names:
+            raise PredictionsError("The predictions are of other classes than the labels.")
+
     def save(self, path: Path, beside: pl.DataFrame | None = None) -> None:
         """Write the predictions as Parquet.
 

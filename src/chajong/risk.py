@@ -179,8 +179,7 @@ class Risks:
             PredictionsError: If true classes are not known, none has a prediction, or a photo has
                 no group.
         """  # noqa: DOC503 DataError raised by `labels.indices`
-        if predictions.classes != labels.names:
-            raise PredictionsError("The predictions are of other classes than the labels.")
+        predictions.check_classes(labels)
         known, rows = predictions.truth(), np.flatnonzero(predictions.ok)
         ids = [predictions.ids[row] for row in rows]
         if not ids:

@@ -7,6 +7,7 @@ Shapes: n photos, c classes, g groups of equal classes.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,25 +74,28 @@ def find_suspects(
         The suspects.
 
     Raises:
-        PredictionsError: If the predictions are not out of fold, so that they doubt nothing.
+        PredictionsError: If the predictions are not out of fold, so that they doubt nothing, or
+            are of other classes.
     """
     if predictions.kind != "oof":
         raise PredictionsError(
             f"Label suspects need out-of-fold predictions, got {predictions.kind!r}: a model does "
             "not doubt a label that it has learnt."
         )
+    predictions.check_classes(labels)
+    ids = [id_ for id_, ok in zip(predictions.ids, predictions.ok, strict=True) if ok]
     truth = predictions.truth()
-    given = labels.indices([truth[id_] for id_ in predictions.ids])
+    given = labels.indices([truth[id_] for id_ in ids])
     kept, place = np.unique(labels.canonical, return_inverse=True)
-    probs = merged_probs(predictions.probabilities(), labels.canonical)
+    probs = merged_probs(predictions.probabilities()[predictions.ok], labels.canonical)
     own = place[given]
     other = _other(probs, own)
     rows = np.arange(len(own))
     p_given, p_other = probs[rows, own], probs[rows, other]
-    says = _duplicates(predictions.ids, manifest, labels) if manifest is not None else {}
+    says = _duplicates(ids, manifest, labels) if manifest is not None else {}
     suggested = [labels.names[kept[column]] for column in other]
     score = 1 - p_given
-    for row, id_ in enumerate(predictions.ids):
+    for row, id_ in enumerate(ids):
         if (said := says.get(id_)) is not None:
             # Two labels for one picture: one of them is wrong, whatever the models think.
             score[row] = 0.5 + score[row] / 2
@@ -99,13 +103,13 @@ def find_suspects(
             p_other[row] = probs[row, place[labels.index(said)]]
     table = pl.DataFrame(
         {
-            "id": predictions.ids,
-            "label": [truth[id_] for id_ in predictions.ids],
+            "id": ids,
+            "label": [truth[id_] for id_ in ids],
             "suggested": suggested,
             "score": score,
             "p_given": p_given,
             "p_suggested": p_other,
-            "duplicate_says": [says.get(id_) for id_ in predictions.ids],
+            "duplicate_says": [says.get(id_) for id_ in ids],
         },
         schema=COLUMNS,
     )
@@ -133,14 +137,15 @@ def _num_expected(probs: NDArray[np.float64], own: NDArray[np.intp]) -> int:
     return int((confident & (above.argmax(axis=1) != own)).sum())
 
 
-def _duplicates(ids: tuple[str, ...], manifest: Manifest, labels: Labels) -> dict[str, str]:
+def _duplicates(ids: Sequence[str], manifest: Manifest, labels: Labels) -> dict[str, str]:
     # For near-duplicates with different labels: the commonest label of the others.
     canonical = dict(zip(labels.names, labels.canonical.tolist(), strict=True))
     rows = manifest.trainable().filter(pl.col("id").is_in(ids))
     says = {}
     for scene in rows.group_by("scene").agg("id", "label").iter_rows(named=True):
         counts = Counter(scene["label"])
-        ranked = sorted(counts, key=lambda label: (-counts[label], label))
+        kinds = Counter(canonical[label] for label in scene["label"])
+        ranked = sorted(counts, key=lambda one: (-kinds[canonical[one]], -counts[one], one))
         others = {
             label: next((one for one in ranked if canonical[one] != canonical[label]), None)
             for label in counts
