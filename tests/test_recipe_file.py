@@ -223,6 +223,9 @@ def test_override_path_through_what_has_no_such_part(path: str, said: str) -> No
         ("a=[0.5, 1]", (["a"], [0.5, 1])),
         ("a={kind: focal}", (["a"], {"kind": "focal"})),
         ("a='12'", (["a"], "12")),
+        ("a=-7", (["a"], -7)),
+        ("a=010", (["a"], "010")),  # 8 by YAML 1.1
+        ("a=1:30", (["a"], "1:30")),  # 90 by YAML 1.1
     ],
 )
 def test_parse_set(text: str, parsed: tuple[list[str], Any]) -> None:

@@ -244,8 +244,18 @@ def test_a_file_extends_a_file_beside_it(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_file_stands_alone_with_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "alone.yaml"
-    path.write_text("train: {epochs: 3}\nextends:\n", encoding="utf-8")
+    path.write_text("train: {epochs: 3}\n", encoding="utf-8")
     assert load_recipe(str(path)) == make_recipe({"name": "alone", "train": {"epochs": 3}})
+
+
+def test_a_base_is_not_lost_silently(tmp_path: Path) -> None:
+    path = tmp_path / "alone.yaml"
+    path.write_text("train: {epochs: 3}\nextends:\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"'extends' in .* must be the name of a recipe"):
+        load_recipe(str(path))
+    path.write_text("extend: demo\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"unknown key \(did you mean 'extends'\?\)"):
+        load_recipe(str(path))
 
 
 def test_a_korean_file_name_in_either_form_gives_one_name(tmp_path: Path) -> None:

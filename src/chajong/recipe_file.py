@@ -1,5 +1,6 @@
 """Recipes as plain values: read from YAML, changed by `--set`, checked, compared."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -190,6 +191,16 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+# By YAML 1.1, 010 were 8 and 1:30 were 90.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if tag != "tag:yaml.org,2002:int"]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9_]*)$"), [*"-+0123456789"]
+)
+
+
 def _parse_yaml(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)
@@ -262,7 +273,10 @@ def _said(message: str) -> str:
 def _unknown_key(location: Sequence[str | int]) -> str:
     key = str(location[-1])
     known = list(chain.from_iterable(p.model_fields for p in _parts(_locate(location[:-1])[1])))
-    meant = did_you_mean(key, known) or _elsewhere(key, _parts(_locate(location[:-2])[1]))
+    of_files = [] if location[:-1] else ["extends"]
+    meant = did_you_mean(key, [*known, *of_files]) or _elsewhere(
+        key, _parts(_locate(location[:-2])[1])
+    )
     return f"unknown key{meant}. Allowed: {_all(known)}."
 
 

@@ -238,9 +238,10 @@ def _values_of(name_or_file: str, below: tuple[Path, ...]) -> dict[str, Any]:
     if real in below:
         chain = " extends ".join(map(str, (*below, real)))
         raise RecipeError(f"Recipe files cannot extend themselves: {chain}.")
+    extends = "extends" in values
     base = values.pop("extends", None)
     own = {"name": unicodedata.normalize("NFC", path.stem), **values}
-    if base is None:
+    if not extends:
         return own
     if not isinstance(base, str):
         raise RecipeError(

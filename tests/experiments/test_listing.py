@@ -252,6 +252,13 @@ def test_listing_what_is_remembered_imports_nothing_slow(tmp_path: Path) -> None
     assert "done" in done.stdout
 
 
+def test_a_linked_run_is_listed_by_the_name_of_the_link(tmp_path: Path) -> None:
+    finished(tmp_path / "elsewhere" / "good")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "best").symlink_to("../elsewhere/good")
+    assert [row.run for row in list_runs(tmp_path / "runs")] == ["best"]
+
+
 def test_a_row_is_whole() -> None:
     assert {"run", "log_loss", "board", "board_private", "changes"} <= Row.__annotations__.keys()
 
