@@ -137,3 +137,28 @@ def test_mistakes_are_one_message(words: tuple[str, ...], said: str, call: Call)
     assert said in err
     assert err.startswith("chajong: ")
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["predict", "runs/first", "photos", "--runtime", "openvino"], "--runtime needs a bundle"),
+        (["predict", "runs/first", "photos", "--precision", "int8"], "--precision needs a bundle"),
+        (["audit", "photos", "--backbone", "resnet50"], "without --weights"),
+        (["audit", "photos", "--allow-noncommercial"], "without --weights"),
+        (["watch", "runs/first", "--once", "--page"], "Leave one out"),
+        (["compare", "runs/first", "runs/better0", "--out", "c.html"], "must end in .json"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(call: Call, words: list[str], said: str) -> None:
+    code, _, err = call(*words)
+    assert code == 2
+    assert said in err
+
+
+def test_a_page_does_not_take_the_place_of_what_it_is_about(call: Call) -> None:
+    assert call("compare", "runs/first", "runs/better0", "--out", "c.json")[0] == 0
+    before = Path("c.json").read_bytes()
+    code, _, err = call("report", "c.json", "--out", "c.json")
+    assert (code, Path("c.json").read_bytes()) == (2, before)
+    assert "would take the place of" in err

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -101,6 +102,18 @@ def test_what_the_page_gets(server: Server) -> None:
     for name, sure in state["sure"].items():
         assert sure == [f"{name}/{name}_{number}.jpg" for number in range(29, 23, -1)]
     assert all(row["twins"] == [] for row in state["suspects"][2:])
+
+
+def test_a_run_that_was_put_away_meanwhile(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run.folder, folder)
+    with serving(Run.load(folder), folder / "corrections.csv") as server:
+        folder.rename(tmp_path / "away")
+        wish = {"id": f"{NAMES[0]}/{NAMES[0]}_1.jpg", "action": "keep"}
+        status, body, _ = server.ask("/decide", wish)
+    assert status == 409
+    assert "is no longer there" in json.loads(body)["error"]
+    assert not folder.exists()
 
 
 def test_nonsense_is_refused(run: Run, tmp_path: Path) -> None:

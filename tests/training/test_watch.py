@@ -18,16 +18,18 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.cookiejar import CookieJar
+from io import StringIO
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
 
 from chajong.errors import RunError
-from chajong.live import FILE, Live, model_states
+from chajong.live import FILE, Live, ModelState, model_states
 from chajong.recipe import Data, Grow
-from chajong.reporting.watch import sparkline, summary
+from chajong.reporting.watch import _picture, sparkline, summary
 from chajong.run import Run, finish_model
 from chajong.training import infer
 from chajong.training import telling as module
@@ -299,3 +301,17 @@ def test_ctrl_c_ends_the_watching_and_not_the_training(finished: Run, tmp_path: 
     os.write(terminal.screen, b"\x03")
     assert terminal.end() == 130
     assert (run.model_folder("1") / FILE).is_file()
+
+
+def test_a_narrow_terminal_shows_the_newest_of_a_curve(finished: Run) -> None:
+    history = tuple({"loss": 1.0, "log_loss": 1 - at / 25, "top1": at / 30} for at in range(20))
+    state, curves = ModelState("0", "done", None, history), []
+    for width in (120, 80, 70):
+        with StringIO() as out:
+            Console(file=out, width=width).print(_picture(finished, [state]))
+            *figures, curve = out.getvalue().splitlines()[-1].split()
+        assert figures == ["fold", "0", "done", "20", "0.2400", "0.6333"]
+        curves.append(curve)
+    assert 20 == len(curves[0]) > len(curves[1]) > len(curves[2]) > 4
+    losses = [entry["log_loss"] for entry in history]
+    assert curves == [sparkline(losses, len(curve)) for curve in curves]
