@@ -131,10 +131,10 @@ def predict(
             "RUN|BLEND"
         )
     from chajong.api_answers import predict as look
-    from chajong.serving.answers import check_suffix, save_predictions
+    from chajong.serving.answers import check_out, save_predictions
 
     path = out or run / "predictions.parquet"
-    check_suffix(path)
+    check_out(path)
     predictions = look(run, photos)
     save_predictions(predictions, path)
     num_bad = len(predictions.ids) - int(predictions.ok.sum())

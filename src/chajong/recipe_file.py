@@ -86,7 +86,7 @@ def read_recipe_file(path: Path) -> dict[str, Any]:
         RecipeError: If it cannot be read or is not a mapping.
     """
     try:
-        values = _parse_yaml(path.read_text(encoding="utf-8-sig"))
+        values = parse_value(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise RecipeError(f"Recipe file {path} cannot be read: {error}") from error
     if not isinstance(values, dict):
@@ -116,7 +116,7 @@ def parse_set(text: str) -> tuple[list[str], Any]:
             f"--set {text!r} must be KEY=VALUE with a dotted key, such as --set train.epochs=3."
         )
     try:
-        return path, _parse_yaml(value)
+        return path, parse_value(value)
     except ValueError as error:
         raise RecipeError(f"--set {text!r}: the value is not valid YAML: {error}") from error
 
@@ -201,7 +201,18 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _parse_yaml(text: str) -> Any:
+def parse_value(text: str) -> Any:
+    """Parse a value in YAML.
+
+    Args:
+        text: The value.
+
+    Returns:
+        It, plain.
+
+    Raises:
+        ValueError: If it is no YAML.
+    """
     try:
         return yaml.load(text, _Loader)
     except Exception as error:

@@ -79,7 +79,7 @@ class Run:
     @property
     def name(self) -> str:
         """The folder's own name, also where it is given as `.`."""
-        return self.folder.absolute().name or self.folder.resolve().name
+        return self.folder.absolute().name
 
     @property
     def models(self) -> tuple[str, ...]:

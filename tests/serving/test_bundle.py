@@ -14,7 +14,7 @@ import pytest
 from chajong.added import Added
 from chajong.bundle import Bundle, put_in_place
 from chajong.errors import BundleError
-from chajong.serving.answers import check_suffix
+from chajong.serving.answers import check_out
 from chajong.serving.engine import Engine
 
 
@@ -118,7 +118,7 @@ def test_nothing_is_written_into_a_bundle(bundle: Bundle) -> None:
         with pytest.raises(BundleError, match="would lie in the bundle"):
             put_in_place(place, lambda _: None)
     with pytest.raises(BundleError, match="would lie in the bundle"):
-        check_suffix(bundle.folder / "predictions.parquet")
+        check_out(bundle.folder / "predictions.parquet")
     Bundle.load(bundle.folder)
 
 
@@ -183,7 +183,7 @@ sys.modules.pop("pickle")
 loaded = set(sys.modules)
 from pathlib import Path
 from chajong.bundle import Bundle
-from chajong.serving.answers import check_suffix
+from chajong.serving.answers import check_out
 from chajong.serving.engine import Engine
 import pickle
 

@@ -8,7 +8,7 @@ from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from chajong.errors import RecipeError, RunError
+from chajong.errors import RunError
 from chajong.experiments.listing import Row
 from chajong.progress import duration
 from chajong.wording import did_you_mean, in_a_line, listed, moment, nfc
@@ -218,11 +218,11 @@ def _alike(condition: str, name: str, sign: str, wanted: str, value: Any) -> tup
 
 
 def _parsed(text: str) -> Any:
-    from chajong.recipe_file import parse_set
+    from chajong.recipe_file import parse_value
 
     try:
-        return parse_set(f"it={text}")[1]
-    except RecipeError:
+        return parse_value(text)
+    except ValueError:
         return text
 
 

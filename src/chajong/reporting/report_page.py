@@ -120,7 +120,7 @@ class Subject:
     @property
     def name(self) -> str:
         """The folder's own name, also where it is given as `.`."""
-        return self.folder.resolve().name
+        return self.folder.absolute().name
 
     @cached_property
     def table(self) -> Predictions | None:

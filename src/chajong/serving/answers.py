@@ -51,8 +51,8 @@ level, empty where the catalogue has no name for it."""
 _TOP = 5
 
 
-def check_suffix(out: Path) -> Path:
-    """Refuse a file name that does not say in which form answers are wanted.
+def check_out(out: Path) -> Path:
+    """Refuse a file where answers cannot be written, or in an unknown form.
 
     Args:
         out: The file to write.
@@ -62,7 +62,8 @@ def check_suffix(out: Path) -> Path:
 
     Raises:
         DataError: If its suffix is unknown, or a folder is there.
-    """
+        BundleError: If it would lie in a bundle.
+    """  # noqa: DOC503 BundleError raised by `refuse_inside`
     if out.suffix.lower() not in SUFFIXES:
         raise DataError(
             f"{out} must end in one of {listed(SUFFIXES)}, which say how answers are written."
@@ -85,7 +86,7 @@ def save_predictions(predictions: Predictions, out: Path) -> None:
         predictions: The predictions.
         out: The file: Parquet holds everything; CSV and JSON lines hold the likeliest five.
     """
-    if check_suffix(out).suffix.lower() == ".parquet":
+    if check_out(out).suffix.lower() == ".parquet":
         predictions.save(out)
     else:
         with (
@@ -144,7 +145,7 @@ class Parts:
         Raises:
             DataError: If another process does so now.
         """
-        check_suffix(out)
+        check_out(out)
         folder = out.with_name(f".{out.name}.parts")
         with locked(make_folder(folder) / ".lock", wait=False) as held:
             if not held:
