@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from chajong.errors import PredictionsError
 from chajong.files import read_json, write_json
-from chajong.metrics import Estimate
+from chajong.metrics import Estimate, student, widening
 from chajong.pairs import Floats, Pairs
 
 Verdict = Literal["better", "worse", "noise"]
@@ -237,12 +237,11 @@ def compare(
     num_groups = _num_groups(pairs)
     draws = _bootstrap(pairs.gaps, pairs.groups, seed, num_resamples)
     value = float(pairs.gaps.mean())
-    # Of few groups the bootstrap makes too little: of their variance, and of how far it is off.
-    wider = math.sqrt(num_groups / (num_groups - 1))
     ends = np.percentile(draws, [2.5, 97.5]) - draws.mean()
-    low, high = value + ends * wider * _quantile(num_groups - 1) / _Z
+    low, high = value + ends * widening(num_groups)
     spread = _measured(pairs) if noise is None else _Spread(noise)
-    margin = _margin(float(draws.var(ddof=1)) * wider**2, num_groups - 1, spread, pairs)
+    degrees = num_groups - 1
+    margin = _margin(float(draws.var(ddof=1)) * num_groups / degrees, degrees, spread, pairs)
     won, lost = _won_and_lost(pairs)
     return Comparison(
         a=names[0],
@@ -361,15 +360,8 @@ def _margin(variance: float, degrees: int, spread: _Spread, pairs: Pairs) -> flo
     trained = share * spread.total**2
     total = variance + max(0.0, trained - share * spread.of_photos**2)
     doubt = variance**2 / degrees + (trained**2 / spread.degrees if spread.degrees else 0.0)
-    quantile = _quantile(max(1.0, total**2 / doubt)) if doubt else _Z
+    quantile = student(max(1.0, total**2 / doubt)) if doubt else _Z
     return quantile * math.sqrt(total)
-
-
-def _quantile(degrees: float) -> float:
-    # Student's t, 97.5 %.
-    from scipy.special import stdtrit
-
-    return float(stdtrit(degrees, 0.975))
 
 
 def _won_and_lost(pairs: Pairs) -> tuple[int, int]:

@@ -6,6 +6,7 @@ for all of them.
 Shapes: n photos, c classes, d distinct classes (equal ones merged), b bins, r resamples.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -241,7 +242,8 @@ def estimate(
     every figure is computed again on each draw; the interval is from the 2.5th to the 97.5th
     percentile (Efron 1979), moved so that the mean of the draws is the value: repeating photos
     raises the calibration error and changes F1 by itself, which has nothing to do with how far
-    the value may be off.
+    the value may be off. Few groups are widened (`widening`); of one, any value may be the true
+    one, but for shares, which are of one case (Wilson 1927).
 
     Args:
         found: What became of the photos.
@@ -275,13 +277,48 @@ def estimate(
     values = figures(np.ones(len(losses), dtype=np.intp))
     units = np.arange(len(losses)) if groups is None else _numbered(groups, len(losses))[order]
     draws = np.stack([figures(counts) for counts in _resamples(units, seed, num_resamples)])
-    low, high = np.percentile(draws, [2.5, 97.5], axis=0) + values - draws.mean(axis=0)
+    num_units = len(np.unique(units))
+    ends = np.percentile(draws, [2.5, 97.5], axis=0) - draws.mean(axis=0)
+    most = np.array([-math.log(CLIP), 1, 1, 1, 1])
+    low, high = (0 * most, most.copy()) if num_units == 1 else values + ends * widening(num_units)
     # Resampling finds nothing in photos that are all right, or all wrong.
     for place in np.flatnonzero((draws[:, 1:3] == values[1:3]).all(axis=0)) + 1:
-        low[place], high[place] = wilson(values[place], len(np.unique(units)))
-    most = np.array([np.inf, 1, 1, 1, 1])
+        low[place], high[place] = wilson(values[place], num_units)
     low, high = np.clip(low, 0, values), np.clip(high, values, most)
     return Estimates(*map(Estimate, values.tolist(), low.tolist(), high.tolist()))
+
+
+def widening(num_groups: int) -> float:
+    """Tell by how much a bootstrap's 95 % interval must be wider, as few groups make it too narrow.
+
+    Of n groups it makes the variance (n - 1) / n of what it is, and knows nothing of how far that
+    is off, as Student's t does (Efron & Tibshirani 1993, chapter 12).
+
+    Args:
+        num_groups: n, at least 2.
+
+    Returns:
+        The factor, above 1.
+    """
+    return math.sqrt(num_groups / (num_groups - 1)) * student(num_groups - 1) / _Z
+
+
+def student(degrees: float) -> float:
+    """Tell between which values 95 % of Student's t lie.
+
+    Args:
+        degrees: Of freedom, at least 1.
+
+    Returns:
+        The upper one, the 97.5 % quantile.
+    """
+    # t = sqrt(degrees) tan(angle) has the density cos(angle) ** (degrees - 1). Beyond the bound it
+    # is the normal one, and cosines would be 1 by rounding.
+    degrees = min(degrees, 1e7)
+    angles = np.linspace(0, min(math.pi / 2, 12 / math.sqrt(degrees)), 4001)
+    density = np.cos(angles) ** (degrees - 1)
+    mass = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
+    return math.sqrt(degrees) * math.tan(float(np.interp(0.95, mass / mass[-1], angles)))
 
 
 def wilson(share: ArrayLike, num: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
