@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from chajong.errors import RunError
+from chajong.recipes import load_recipe
 from chajong.run import Run
 from chajong.training.rerun import rerun
-from chajong.training.train import Options
+from chajong.training.train import Options, train
 from tests.runs import edit
 from tests.training.conftest import Job
 from tests.training.processes import command
@@ -65,6 +66,24 @@ def test_each_fold_has_the_threads_it_had(finished: Run, tmp_path: Path) -> None
     again = Run.load(tmp_path / "run-again")
     assert [again.facts(name)["threads"] for name in again.done] == [1, 2]
     assert again.score_path.exists()
+
+
+def test_weights_are_found_again_from_another_folder(
+    finished: Run, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = finished.model_folder("0") / "weights.raw.safetensors"
+    shutil.copy(first, tmp_path / "first.safetensors")
+    monkeypatch.chdir(tmp_path)
+    recipe = load_recipe(str(job.recipe), ["model.weights=first.safetensors"])
+    options = Options(out=job.out, fold="1", cache_folder=job.cache)
+    run = train(job.photos, recipe, options)
+    assert run is not None
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = rerun(run, None, Options(cache_folder=job.cache))
+    assert found is not None
+    assert found.bit_equal
+    assert not found.changes.weights
 
 
 def test_other_data_or_weights_are_refused_before_any_work(

@@ -31,7 +31,7 @@ from chajong.training.precision import choose_precision
 from chajong.training.side_by_side import train_side_by_side
 from chajong.training.sides import why_not
 from chajong.training.views import side_of
-from chajong.training.weights import build_network
+from chajong.training.weights import build_network, located
 from chajong.training.world import World, join_world
 
 
@@ -104,6 +104,7 @@ def _prepare(data: Path, recipe: Recipe, options: Options, world: World) -> Mate
     world.check_batch(recipe.train.batch_size)
     _check_jobs(options, world)
     choose_precision(recipe.train.precision, world.device)
+    recipe = recipe.model_copy(update={"model": located(recipe.model)})  # to be trained again
     network, source = build_network(recipe.model, 2, options.allow_noncommercial)
     _try_out(network, recipe)
     corrections = Corrections.load(options.corrections) if options.corrections else None

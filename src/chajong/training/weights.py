@@ -83,6 +83,20 @@ def build_network(
     return with_head(network, model), source
 
 
+def located(model: Model) -> Model:
+    """Say where the first weights lie so that it is found from every folder.
+
+    Args:
+        model: The recipe's model.
+
+    Returns:
+        The same, a file of weights by its absolute path.
+    """
+    if model.weights in ("pretrained", "none"):
+        return model
+    return model.model_copy(update={"weights": os.path.abspath(model.weights)})
+
+
 def empty_network(model: Model, num_classes: int) -> nn.Module:
     """Build a network with random weights.
 
