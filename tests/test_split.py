@@ -154,6 +154,14 @@ def test_many_classes_with_one_photo_are_counted() -> None:
         split(manifest_of(photo_rows(labels)), 3, 0)
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_folds_that_can_be_are_found_whatever_the_seed(seed: int) -> None:
+    # One group holds both classes; dealt once, three of the seeds leave a class in one fold.
+    labels, groups = ["b", "a", "b", "b", "a", "a"], [1, 2, 0, 0, 1, 2]
+    folds = split(manifest_of(photo_rows(labels, groups)), 2, seed)
+    assert folds.table["fold"].n_unique() == 2
+
+
 def test_folds_of_the_user_are_kept() -> None:
     folds = [0, 1, 1, 0, 2, 2]
     manifest = manifest_of(photo_rows(["a", "b", "a", "b", "a", "b"], None, folds))

@@ -18,6 +18,7 @@ from chajong.parquet import read_parquet, read_texts
 from chajong.wording import listed
 
 _COLUMNS = pl.Schema({"id": pl.String, "fold": pl.Int64, "group": pl.Int64})
+_NUM_DEALS = 20
 _WAYS_OUT = (
     "Ways out: more photos of them, fewer folds, or --fold all, which trains one model on every"
     " photo and needs no folds."
@@ -132,7 +133,7 @@ def split(manifest: Manifest, num_folds: int, seed: int) -> Split:
     manifest.check_classes()
     rows = manifest.trainable()
     classes = manifest.labels.indices(rows["label"].to_list())
-    folds = _user_folds(rows, num_folds) or _deal(
+    folds = _user_folds(rows, num_folds) or _dealt(
         rows["group"].to_numpy(), classes, num_folds, seed
     )
     table = rows.select("id", pl.Series("fold", folds, dtype=pl.Int64), "group")
@@ -161,8 +162,28 @@ def _user_folds(rows: pl.DataFrame, num_folds: int) -> list[int] | None:
     return folds.to_list()
 
 
-def _deal(
+def _dealt(
     groups: NDArray[np.int64], classes: NDArray[np.int64], num_folds: int, seed: int
+) -> list[int]:
+    # Groups that hold several classes tie these together, and chance can leave a class in one
+    # fold that need not be there. Then they are dealt anew.
+    rng = np.random.default_rng(seed)
+    of_class = np.unique(np.stack([classes, groups]), axis=1)[0]
+    can_be = np.bincount(of_class).min() > 1
+    for _ in range(_NUM_DEALS if can_be else 1):
+        folds = _deal(groups, classes, num_folds, rng)
+        held = np.zeros((classes.max() + 1, num_folds), dtype=bool)
+        held[classes, folds] = True
+        if held.any(axis=0).all() and (held.sum(axis=1) > 1).all():
+            break
+    return folds
+
+
+def _deal(
+    groups: NDArray[np.int64],
+    classes: NDArray[np.int64],
+    num_folds: int,
+    rng: np.random.Generator,
 ) -> list[int]:
     # Rows come sorted by id, so that numbering groups as they appear makes the result depend on
     # neither the order nor the numbers that the manifest has.
@@ -174,7 +195,7 @@ def _deal(
     members: list[dict[int, int]] = [{} for _ in first]
     for group, label in zip(group_of_row.tolist(), classes.tolist(), strict=True):
         members[group][label] = members[group].get(label, 0) + 1
-    shuffled = np.random.default_rng(seed).permutation(len(first))
+    shuffled = rng.permutation(len(first))
     sizes = np.bincount(group_of_row)
     order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
 

@@ -94,7 +94,7 @@ def located(model: Model) -> Model:
     """
     if model.weights in ("pretrained", "none"):
         return model
-    return model.model_copy(update={"weights": os.path.abspath(model.weights)})
+    return model.model_copy(update={"weights": str(Path(model.weights).absolute())})
 
 
 def empty_network(model: Model, num_classes: int) -> nn.Module:
