@@ -24,10 +24,8 @@ def main() -> None:
     for proof in bundle.facts.proofs:
         print(proof.line())
     # This needs `pip install 'chajong[serve]'` only, on a machine without torch too.
-    predictions = chajong.predict(bundle, "photos")
-    best = predictions.probabilities().argmax(axis=1)
-    for id_, place in list(zip(predictions.ids, best.tolist(), strict=True))[:5]:
-        print(id_, predictions.classes[place])
+    answers = chajong.verdicts(bundle, "photos", risk=0.1)
+    print(answers["id", "status", "level", "make", "model", "exact", "score"].head())
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from chajong.api import audit, blend, demo_photos, expect, load_recipe, train
-from chajong.api_answers import evaluate, export, predict, submit
+from chajong.api_answers import add_class, evaluate, export, predict, remove_class, submit, verdicts
 from chajong.api_runs import (
     compare,
     diff,
@@ -63,6 +63,7 @@ __all__ = [
     "Score",
     "Submission",
     "Suspects",
+    "add_class",
     "audit",
     "blend",
     "compare",
@@ -78,10 +79,12 @@ __all__ = [
     "out_of_fold",
     "predict",
     "quiet",
+    "remove_class",
     "report",
     "rerun",
     "submit",
     "train",
+    "verdicts",
 ]
 
 # A verb has no module of its name right here: importing that would put the module in its place.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from chajong.api import StrPath, folder_of, path_of
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from chajong.blending.blend import Blend
     from chajong.bundle import Bundle, Precision, Runtime
     from chajong.predictions import Predictions
@@ -43,18 +46,55 @@ def predict(
     """  # noqa: DOC502 raised by what it calls
     from chajong.blending.blend import Blend
     from chajong.bundle import Bundle
+    from chajong.predictions import Predictions
     from chajong.run import Run
 
     if not isinstance(model, Run | Blend | Bundle):
         model = _open(Path(model))
     if isinstance(model, Bundle):
-        return _ask_bundle(model, os.fspath(photos), runtime, precision)
+        with _answered(model, os.fspath(photos), runtime, precision) as path:
+            return Predictions.load(path)
     from chajong.training.predict import predict as look
     from chajong.training.predict import predict_blend
 
     if isinstance(model, Blend):
         return predict_blend(model, Path(photos))
     return look(model, Path(photos))
+
+
+def verdicts(
+    bundle: Bundle | StrPath,
+    photos: StrPath,
+    *,
+    risk: float | None = None,
+    runtime: Runtime | None = None,
+    precision: Precision | None = None,
+) -> pl.DataFrame:
+    """Say which car is on each photo, as exactly as a risk allows, and how strange the photo is.
+
+    That is what `chajong predict BUNDLE` writes beside the probabilities.
+
+    Args:
+        bundle: A bundle, or its folder.
+        photos: As in `predict`.
+        risk: The share of answers that may be wrong, above 0 and below 1; 0.02 if none.
+        runtime: What computes.
+        precision: In which numbers.
+
+    Returns:
+        A row for each photo: `id`, `status`; `level` is how exact the answer is, `score` its
+        probability; then the car, from `make` to `year_to`, and the probability of the likeliest
+        at each level. Empty where a photo has no answer.
+
+    Raises:
+        ChajongError: If the bundle or the photos cannot be used, or no such risk can be kept.
+    """  # noqa: DOC502 raised by what it calls
+    import polars as pl
+
+    from chajong.serving.answers import VERDICT_COLUMNS
+
+    with _answered(_bundle(bundle), os.fspath(photos), runtime, precision, risk) as path:
+        return pl.read_parquet(path, columns=["id", "status", *VERDICT_COLUMNS])
 
 
 def evaluate(
@@ -173,6 +213,55 @@ def export(
     return make_bundle(folder_of(source), Path(out), path_of(photos), path_of(labels), int8=int8)
 
 
+def add_class(
+    bundle: Bundle | StrPath, name: str, photos: StrPath, out: StrPath, *, by: str = ""
+) -> Bundle:
+    """Make a bundle that knows one more class from a few photos, without training.
+
+    Args:
+        bundle: The old bundle, or its folder; it is left as it is.
+        name: The new class.
+        photos: At least five photos of it, as in `predict`.
+        out: The new bundle's folder.
+        by: Who adds it, for the record.
+
+    Returns:
+        The new bundle; `facts.added` says what each added class costs the others.
+
+    Raises:
+        ChajongError: If the bundle cannot take a class, or the name or the photos will not do.
+    """  # noqa: DOC502 raised by what it calls
+    from chajong.serving.add_class import add_class as make_bundle
+    from chajong.serving.engine import Engine
+
+    return make_bundle(Engine.open(_bundle(bundle)), name, os.fspath(photos), Path(out), by)
+
+
+def remove_class(bundle: Bundle | StrPath, name: str, out: StrPath) -> Bundle:
+    """Make a bundle without a class that was added: `chajong add-class --undo`.
+
+    Args:
+        bundle: The bundle, or its folder; it is left as it is.
+        name: The added class.
+        out: The new bundle's folder.
+
+    Returns:
+        The new bundle, which answers as if the class had never been added.
+
+    Raises:
+        ChajongError: If no such class was added.
+    """  # noqa: DOC502 raised by what it calls
+    from chajong.serving.add_class import remove_class as make_bundle
+
+    return make_bundle(_bundle(bundle), name, Path(out))
+
+
+def _bundle(bundle: Bundle | StrPath) -> Bundle:
+    from chajong.bundle import Bundle
+
+    return bundle if isinstance(bundle, Bundle) else Bundle.load(Path(bundle))
+
+
 def _open(folder: Path) -> Run | Blend | Bundle:
     from chajong.blending.blend import Blend
     from chajong.bundle import Bundle
@@ -183,18 +272,23 @@ def _open(folder: Path) -> Run | Blend | Bundle:
     return kind.load(folder)
 
 
-def _ask_bundle(
-    bundle: Bundle, photos: str, runtime: Runtime | None, precision: Precision | None
-) -> Predictions:
+@contextmanager
+def _answered(
+    bundle: Bundle,
+    photos: str,
+    runtime: Runtime | None,
+    precision: Precision | None,
+    risk: float | None = None,
+) -> Iterator[Path]:
+    # A Parquet file, as long as it is looked at.
     from tempfile import TemporaryDirectory
 
     from chajong.photos.sources import open_source
-    from chajong.predictions import Predictions
     from chajong.serving.engine import Engine
     from chajong.serving.predict import predict as answer
 
     engine = Engine.open(bundle, runtime, precision)
     with TemporaryDirectory(prefix="chajong-") as folder:
         path = Path(folder) / "predictions.parquet"
-        answer(engine, open_source(photos), path)
-        return Predictions.load(path)
+        answer(engine, open_source(photos), path, risk)
+        yield path
