@@ -30,7 +30,8 @@ from statistics import median
 
 import numpy as np
 
-from chajong.bundle import Bundle, Precision, Proof, Runtime
+from chajong.bundle import Bundle
+from chajong.bundle_facts import Precision, Proof, Runtime
 from chajong.environment import num_cores, peak_memory_bytes
 from chajong.photos.sources import Asked, Source, open_source
 from chajong.serving.engine import Engine, open_unchecked
@@ -51,7 +52,8 @@ def make_bundle(weights: str, size_px: int, photos: Path, out: Path) -> None:
     import torch
 
     from chajong.blending.blend import Blend, Member
-    from chajong.bundle import FORMAT, Facts, Golden
+    from chajong.bundle import FORMAT
+    from chajong.bundle_facts import Facts, Golden
     from chajong.catalogue import known_catalogue
     from chajong.graph import Graph
     from chajong.labels import Labels

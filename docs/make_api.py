@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import chajong
 from chajong import errors
-from chajong.bundle import Precision, Runtime
+from chajong.bundle_facts import Precision, Runtime
 from chajong.photos.layout import Layout
 
 PAGE = Path(__file__).with_name("api.md")

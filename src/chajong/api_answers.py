@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from chajong.blending.blend import Blend
-    from chajong.bundle import Bundle, Precision, Runtime
+    from chajong.bundle import Bundle
+    from chajong.bundle_facts import Precision, Runtime
     from chajong.predictions import Predictions
     from chajong.run import Run
     from chajong.score import Score

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from chajong.blending.blend import Blend, Member
-from chajong.bundle import Bundle, Proof
+from chajong.bundle import Bundle
+from chajong.bundle_facts import Proof
 from chajong.errors import BundleError, DataError, RunError
 from chajong.graph import OUTPUTS, Output
 from chajong.labels import Labels

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from chajong.bundle import Bundle, Runtime
+from chajong.bundle import Bundle
+from chajong.bundle_facts import Runtime
 from chajong.errors import BundleError
 from chajong.serving.engine import Engine
 from chajong.serving.runtimes import has, open_session

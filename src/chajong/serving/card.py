@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from chajong.bundle import Facts, Proof
+from chajong.bundle_facts import Facts, Proof
 from chajong.depths import DEEPEST_FIRST
 from chajong.diagnosis import Diagnosis
 from chajong.labels import Labels

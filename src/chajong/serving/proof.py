@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.blending.blend import Blend
-from chajong.bundle import Proof
+from chajong.bundle_facts import Proof
 from chajong.labels import Labels
 from chajong.metrics import photo_losses
 from chajong.pooling import Floats

@@ -13,17 +13,8 @@ import numpy as np
 import torch
 
 from chajong.blending.blend import Blend, Member
-from chajong.bundle import (
-    FORMAT,
-    RISKS,
-    Bundle,
-    Facts,
-    Golden,
-    Precision,
-    Proof,
-    Runtime,
-    put_in_place,
-)
+from chajong.bundle import FORMAT, RISKS, Bundle, put_in_place
+from chajong.bundle_facts import Facts, Golden, Precision, Proof, Runtime
 from chajong.catalogue import known_catalogue
 from chajong.depths import Depths
 from chajong.environment import num_cores, package_version
