@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.errors import PredictionsError
-from chajong.metrics import CLIP
+from chajong.metrics import MOST_LOSS
 from chajong.photos.tone import AS_IT_IS, ToneChange
 from chajong.pooling import geometric_mean, merged
 
@@ -22,7 +22,6 @@ MIN_PHOTOS = 20
 
 _HEATS = np.exp(np.linspace(np.log(0.1), np.log(8.0), 45))
 _LOG_HEATS = np.log(_HEATS)
-_MOST_LOSS = -float(np.log(CLIP))
 _CHUNK = 1024  # photos whose distances to all others are in memory at once
 
 
@@ -264,7 +263,7 @@ def foretell(evidence: Evidence) -> Laws:
 
 def _merged(log_probs: NDArray[np.float32], canonical: NDArray[np.intp]) -> Floats:
     # (n, distinct classes), clipped as scoring does.
-    clipped: Floats = np.maximum(merged(log_probs.astype(np.float64), canonical), -_MOST_LOSS)
+    clipped: Floats = np.maximum(merged(log_probs.astype(np.float64), canonical), -MOST_LOSS)
     return clipped
 
 

@@ -18,6 +18,9 @@ from chajong.errors import PredictionsError
 CLIP = 1e-15
 """The competition clips probabilities to [CLIP, 1 - CLIP] before it takes logarithms."""
 
+MOST_LOSS = -math.log(CLIP)
+"""What a photo can cost at most."""
+
 _TOP = 5
 _NUM_BINS = 15
 _NUM_RESAMPLES = 1000
@@ -279,7 +282,7 @@ def estimate(
     draws = np.stack([figures(counts) for counts in _resamples(units, seed, num_resamples)])
     num_units = len(np.unique(units))
     ends = np.percentile(draws, [2.5, 97.5], axis=0) - draws.mean(axis=0)
-    most = np.array([-math.log(CLIP), 1, 1, 1, 1])
+    most = np.array([MOST_LOSS, 1, 1, 1, 1])
     low, high = (0 * most, most.copy()) if num_units == 1 else values + ends * widening(num_units)
     # Resampling finds nothing in photos that are all right, or all wrong.
     for place in np.flatnonzero((draws[:, 1:3] == values[1:3]).all(axis=0)) + 1:

@@ -1,5 +1,7 @@
 """The comparison: honest, cheap where it can be, and the same every time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -27,6 +29,15 @@ def test_overconfidence_is_cured() -> None:
     by_name = dict(zip([m.name for m in found.methods], found.losses.mean(axis=1), strict=True))
     assert by_name["temperature"] < by_name["flip"] - 0.2
     assert found.fitted.temperature > 2
+
+
+def test_one_hopeless_photo_costs_what_the_competition_lets_it_cost() -> None:
+    table = _table(300, (0.5, 0.5))
+    voices = table.voices.copy()
+    wrong = (table.truth[0] + 1) % voices.shape[2]
+    voices[0] = np.where(np.arange(voices.shape[2]) == wrong, 0, -1000)
+    found = compare(replace(table, voices=voices))
+    assert found.losses.max() == pytest.approx(34.539, abs=1e-3)
 
 
 def test_a_better_view_is_found() -> None:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from chajong.blending.blend import Averaging
-from chajong.blending.fit import Places, Weights, fit_temperature, losses, standard_error
+from chajong.blending.fit import Places, Weights, counted, fit_temperature, standard_error
 from chajong.blending.methods import Table
 from chajong.blending.nested import Comparison
 from chajong.pooling import Fitted, Floats, log_total, normalised
@@ -91,7 +91,7 @@ class _Evidence:
 
     def unexpected(self, own: float, temperature: float) -> NDArray[np.float64]:
         # (n,) what held-out photos cost more than one model expects.
-        cost = losses(normalised(self.one / np.float32(temperature)), self.truth)
+        cost = counted(normalised(self.one / np.float32(temperature)), self.truth)
         return cost - expected(self.one, own, temperature)
 
     def of_the_mean(self, own: float, temperature: float) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from chajong.metrics import MOST_LOSS
 from chajong.pooling import Floats, Pooling, Vector, normalised, pool, sum_of
 
 Weights = NDArray[np.float64]
@@ -30,6 +31,21 @@ def losses(log_probs: Floats, truth: Places) -> NDArray[np.float64]:
         (n,), natural logarithms.
     """
     return -log_probs[np.arange(len(truth)), truth].astype(np.float64)
+
+
+def counted(log_probs: Floats, truth: Places) -> NDArray[np.float64]:
+    """Give each photo its log loss as the competition counts it: at most `MOST_LOSS`.
+
+    Fits go by `losses`, which have a slope everywhere.
+
+    Args:
+        log_probs: (n, c).
+        truth: (n,).
+
+    Returns:
+        (n,), natural logarithms.
+    """
+    return np.minimum(losses(log_probs, truth), MOST_LOSS)
 
 
 def fit_log(voices: Floats, truth: Places) -> Weights:

@@ -13,7 +13,7 @@ import numpy as np
 
 from chajong.blending.average import Asked, foretell_mean
 from chajong.blending.blend import Averaging, Blend, Candidate, Making, Member
-from chajong.blending.fit import Places, losses, standard_error
+from chajong.blending.fit import Places, counted, standard_error
 from chajong.blending.methods import LINEAR_IN_LOGITS, METHODS, Table
 from chajong.blending.nested import Comparison, compare
 from chajong.errors import DataError, RunError
@@ -213,5 +213,5 @@ def alone(tables: Sequence[Predictions], labels: Labels) -> list[tuple[int, str,
         columns = _columns(table, labels)
         said = merged(table.log_probs, labels.canonical)
         for v, view in enumerate(table.views):
-            rows.append((place, view, float(losses(said[:, v], columns).mean())))
+            rows.append((place, view, float(counted(said[:, v], columns).mean())))
     return rows

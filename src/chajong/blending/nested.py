@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chajong.blending.fit import Places, losses, standard_error
+from chajong.blending.fit import Places, counted, standard_error
 from chajong.blending.methods import METHODS, Method, Table
 from chajong.pooling import Fitted, Floats
 from chajong.progress import Progress
@@ -64,7 +64,7 @@ def compare(table: Table, methods: Sequence[Method] = METHODS, seed: int = 0) ->
             fits.append([])
             for place, method in enumerate(methods):
                 fit = method.fit(rest)
-                lost[place, folds == fold] = losses(fit(held), table.truth[folds == fold])
+                lost[place, folds == fold] = counted(fit(held), table.truth[folds == fold])
                 fits[-1].append(fit)
                 progress.advance(1)
     num_looks = tuple(int(np.count_nonzero(fit.weights)) for fit in fits[0])
