@@ -61,7 +61,7 @@ def without(
     # What is usual was measured among all classes.
     mean, width = less.scales[1]
     share = len(columns) / NUM
-    less = replace(less, scales=(less.scales[0], (mean * share, width * share)))
+    less = replace(less, scales=(less.scales[0], (mean * share, width * share), less.scales[2]))
     return less.scores(seen, answers), rows
 
 

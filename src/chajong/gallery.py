@@ -30,9 +30,10 @@ STRANGE_FROM = 0.99
 
 _FOLDER, _FACTS = "gallery", "gallery.json"
 _ADVICE = "Copy the bundle again from where it was made, or export again."
-_NUM_NEAREST = 5  # of which the mean is taken
-_FIGURES = ("far_distance", "generalised_entropy")  # on file, as older bundles had others
-_FAR_FROM, _FAR_COUNTS = 2.0, 2.0
+_NUM_NEAREST, _NUM_NEAR = 5, 10  # of which means are taken
+# On file, as older bundles had others.
+_FIGURES = ("far_distance", "generalised_entropy", "no_nearest")
+_FAR_FROM, _FAR_COUNTS, _NO_NEAREST_COUNTS = 2.0, 2.0, 0.25
 _GAMMA = 0.1
 _BLOCK = 512
 
@@ -77,7 +78,7 @@ class Gallery:
     held_out: NDArray[np.intp]
     log_probs: Floats
     usual: NDArray[np.float64]
-    scales: tuple[tuple[float, float], ...] = ((0.0, 1.0), (0.0, 1.0))
+    scales: tuple[tuple[float, float], ...] = ((0.0, 1.0),) * 3
     folder: Path | None = None
     folder_inode: int | None = None
 
@@ -166,7 +167,7 @@ class Gallery:
         Returns:
             (q,) in no unit, the strangest is highest.
         """
-        return self._score(self._distance(embeddings), _unsureness(log_probs))
+        return self._score(self._figures(embeddings, _unsureness(log_probs)))
 
     def scores_untaught(self, labels: Labels) -> NDArray[np.float64]:
         """Score held-out photos as if the class of each had never been learned.
@@ -188,10 +189,8 @@ class Gallery:
         others -= np.logaddexp.reduce(others, axis=1, keepdims=True)
         # The fewer classes, the less there is to be torn between.
         unsure = _unsureness(others) / (1 - is_own.mean(axis=1))
-        return self._score(
-            self._distance(self._embeddings[self.held_out], (own, np.delete(of, self.held_out))),
-            unsure,
-        )
+        others_alone = (own, np.delete(of, self.held_out))
+        return self._score(self._figures(self._embeddings[self.held_out], unsure, others_alone))
 
     def calibrated(self, embeddings: Floats) -> "Gallery":
         """Learn what is usual.
@@ -204,39 +203,43 @@ class Gallery:
         """
         if not len(embeddings):
             return self
-        figures = self._distance(embeddings), _unsureness(self.log_probs)
+        figures = self._figures(embeddings, _unsureness(self.log_probs))
         scales = tuple((float(each.mean()), max(float(each.std()), 1e-6)) for each in figures)
         made = replace(self, scales=scales)
         return replace(made, usual=np.sort(made.scores(embeddings, self.log_probs)))
 
-    def _score(
-        self, distance: NDArray[np.float64], unsureness: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+    def _score(self, figures: NDArray[np.float64]) -> NDArray[np.float64]:
         # Cars of unknown models lie as near as known ones: a distance that is not unusual says
         # nothing, and one that is tells of other things.
-        far, unsure = (
+        far, unsure, no_nearest = (
             (figure - mean) / width
-            for figure, (mean, width) in zip((distance, unsureness), self.scales, strict=True)
+            for figure, (mean, width) in zip(figures, self.scales, strict=True)
         )
-        return unsure + _FAR_COUNTS * np.maximum(far - _FAR_FROM, 0)
+        distant = _FAR_COUNTS * np.maximum(far - _FAR_FROM, 0)
+        return np.asarray(unsure + _NO_NEAREST_COUNTS * no_nearest + distant)
 
-    def _distance(
+    def _figures(
         self,
         embeddings: Floats,
+        unsure: NDArray[np.float64],
         kinds: tuple[NDArray[np.intp], NDArray[np.intp]] | None = None,
     ) -> NDArray[np.float64]:
-        # Far from all learned photos (Sun et al. 2022, arXiv 2204.06507) tells other things best.
+        # (3, q). Far from all learned photos (Sun et al. 2022, arXiv 2204.06507) tells other things
+        # best. Cars of unknown models have neighbours too, but none that is nearer than the rest,
+        # as photos of a known model have (a density as in Breunig et al. 2000, "LOF").
         # With `kinds`, of those that ask and of the learned ones, from those of another kind alone.
-        far = np.empty(len(embeddings))
+        far, no_nearest = np.empty((2, len(embeddings)))
         learned = self._learned
-        num = min(_NUM_NEAREST, len(learned))
+        num, num_near = (min(most, len(learned)) for most in (_NUM_NEAREST, _NUM_NEAR))
         for start in range(0, len(embeddings), _BLOCK):
             block = slice(start, start + _BLOCK)
             agree = embeddings[block] @ learned.T
             if kinds is not None:
                 agree[kinds[0][block, None] == kinds[1]] = -1
-            far[block] = -np.partition(agree, -num, axis=1)[:, -num:].mean(axis=1)
-        return far
+            near = np.sort(np.partition(agree, -num_near, axis=1)[:, -num_near:], axis=1)
+            far[block] = -near[:, -num:].mean(axis=1)
+            no_nearest[block] = near.mean(axis=1) - near[:, -1]
+        return np.stack([far, unsure, no_nearest])
 
     def save(self, bundle: Path) -> None:
         """Write the gallery, all but its small photos.

@@ -138,6 +138,25 @@ def test_far_from_the_gallery_and_unsure_is_strange(exported: Bundle) -> None:
     assert far > usual
 
 
+def test_among_equally_near_photos_is_stranger_than_beside_one_of_them(exported: Bundle) -> None:
+    # Learned photos around one middle, all as far from it; nothing lies in it.
+    angles = np.arange(12) * np.pi / 6
+    learned = unit(np.stack([np.cos(angles), np.sin(angles), np.full(12, 2.0)], axis=1))
+    names = ("blue",) * 12
+    gallery = replace(
+        gallery_of(exported),
+        photos=names,
+        names=names,
+        embeddings=learned.astype(np.float16),
+        held_out=np.zeros(0, np.intp),
+        log_probs=np.zeros((0, 3), np.float32),
+        scales=((0.0, 1.0),) * 3,  # no distance is unusual
+    )
+    between, beside = unit(np.array([[0, 0, 1.0], 0.3 * learned[0] + [0, 0, 1]]))[:, None]
+    torn = np.log(np.full((1, 3), 1 / 3)).astype(np.float32)
+    assert gallery.scores(between, torn)[0] > gallery.scores(beside, torn)[0] + 0.005
+
+
 def test_what_an_older_version_scored_is_not_told(bundle: Bundle) -> None:
     assert bundle.tells_strangeness
     path = bundle.folder / "gallery" / "gallery.json"
