@@ -222,6 +222,9 @@ def test_sides_without_a_photo_in_common(tmp_path: Path) -> None:
 
 def test_what_cannot_be_a_side(tmp_path: Path) -> None:
     a, _ = two_runs(tmp_path)
+    rewrite(a.predictions_path, labels=None)
+    with pytest.raises(PredictionsError, match="holds predictions without answers, of kind 'oof'"):
+        open_side([a.predictions_path])
     rewrite(a.predictions_path, kind="test")
     with pytest.raises(PredictionsError, match="holds predictions without answers"):
         open_side([a.predictions_path])

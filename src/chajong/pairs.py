@@ -68,7 +68,7 @@ class Side:
                     f"they differ in {what}. Runs of a side may differ in their seeds only."
                 )
         for table in self.tables:
-            if table.kind == "test":
+            if table.kind == "test" or table.labels is None:
                 raise PredictionsError(
                     f"{self.name} holds predictions without answers, of kind {table.kind!r}. "
                     "Compare runs, blends, or out-of-fold tables (oof.parquet)."
