@@ -185,7 +185,9 @@ def test_kinds_are_unique_defaults_of_their_field(union: Any) -> None:
 
 
 def test_training_size_grows_at_its_steps() -> None:
-    data = Data(size_px=96, grow=(Grow(after=0.5, size_px=128), Grow(after=0.75, size_px=160)))
+    data = Data(
+        size_px=96, grow=(Grow(after=0.5, size_px=128), Grow(after=0.75, size_px=160)), eval_px=160
+    )
     sizes = [data.training_px(progress) for progress in (0, 0.49, 0.5, 0.74, 0.75, 0.99)]
     assert sizes == [96, 96, 128, 128, 160, 160]
     assert Data(size_px=96).training_px(0.9) == 96
@@ -220,6 +222,9 @@ def test_mixing_must_go_on_when_more_than_the_head_learns() -> None:
         (lambda: Infer(views=("flip", "flip")), "each view once"),
         (lambda: Crop(scale=(0.9, 0.1)), "the smaller number"),
         (lambda: Data(grow=(Grow(after=0.5, size_px=96),) * 2), "larger 'after'"),
+        (lambda: Data(size_px=384, eval_px=192), "must be at least 384, the largest of"),
+        (lambda: Data(size_px=64, grow=(Grow(after=0.5, size_px=128),)), "must be at least 128"),
+        (lambda: Model(weights="none", frozen_stages=3), "must be 0 where model.weights is none"),
         (lambda: Flip(p=1.5), "less than or equal to 1"),
         (lambda: Flip(p=True), "must be a number"),
         (lambda: Train(epochs=0), "greater than or equal to 1"),

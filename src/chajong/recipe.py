@@ -7,11 +7,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import (
-    Field,
-    ValidationInfo,
-    field_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator
 
 from chajong.files import fingerprint
 from chajong.recipe_augment import Augment
@@ -78,6 +74,13 @@ class Model(Part):
     gem: Gem | None = Field(None, description="instead of the mean over places")
     cosine: CosineHead | None = Field(None, description="instead of the linear last layer")
 
+    @field_validator("frozen_stages")
+    @classmethod
+    def _freezes_what_is_known(cls, frozen_stages: int, others: ValidationInfo) -> int:
+        if frozen_stages and others.data.get("weights") == "none":
+            raise ValueError("must be 0 where model.weights is none: random weights would stay")
+        return frozen_stages
+
 
 class Grow(Part):
     """From a share of the epochs on, training photos have another size."""
@@ -100,6 +103,24 @@ class Data(Part):
         if any(later.after <= step.after for step, later in pairwise(grow)):
             raise ValueError("must be steps of which each has a larger 'after' than the last")
         return grow
+
+    @field_validator("eval_px")
+    @classmethod
+    def _holds_what_is_learned(cls, eval_px: int | None, others: ValidationInfo) -> int | None:
+        # Photos are cached at the evaluated size: larger ones would be blurred.
+        if {"size_px", "grow"} <= others.data.keys():
+            sides = [others.data["size_px"], *(step.size_px for step in others.data["grow"])]
+            if (eval_px or sides[0]) < max(sides):
+                raise ValueError(
+                    f"must be at least {max(sides)}, the largest of data.size_px and data.grow, as "
+                    "photos are kept at the evaluated size"
+                )
+        return eval_px
+
+    @property
+    def trained_px(self) -> tuple[int, ...]:
+        """Sides of training photos, in pixels, from the first on."""
+        return (self.size_px, *(step.size_px for step in self.grow))
 
     @property
     def evaluation_px(self) -> int:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from chajong.progress import Interrupted
-from chajong.recipe import Swa
-from chajong.training.average import NUM_PHOTOS, TailMean, measure_norms
+from chajong.recipe import Swa, Train
+from chajong.training.average import NUM_PHOTOS, TailMean, make_average, measure_norms
 from chajong.training.precision import autocast
 from tests.training.test_going_on import ringing
 from tests.training.tiny import CPU, assert_same_weights, final, make_fit, make_recipe
@@ -97,3 +97,11 @@ def test_it_goes_on_bit_by_bit(step: int, tmp_path: Path) -> None:
     assert found[0] == wanted[0]
     assert_same_weights(found[1], wanted[1])
     assert np.isfinite(found[0][-1]["log_loss"])
+
+
+def test_the_last_step_counts_in_the_shortest_tail() -> None:
+    network = nn.Linear(2, 2)
+    average = make_average(network, Train(swa=Swa(last=0.01)), 10)
+    assert isinstance(average, TailMean)
+    assert average.get_decay(9) == average.get_decay(10) == 0
+    assert average.after == 9

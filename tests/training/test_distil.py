@@ -16,7 +16,7 @@ from chajong.errors import RecipeError, RunError
 from chajong.labels import Labels
 from chajong.predictions import Predictions
 from chajong.progress import Interrupted
-from chajong.recipe import Distil, Folds, Infer, Mix, Recipe, Taxonomy
+from chajong.recipe import Data, Distil, Folds, Infer, Mix, Model, Recipe, Taxonomy
 from chajong.recipes import RECIPES
 from chajong.run import Run
 from chajong.training.distil import load_teacher, networks_of, out_of_fold, relatives, soft_targets
@@ -53,6 +53,20 @@ CARS = Labels.of(
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("distil") / "photos", per_class=8)
+
+
+def test_an_online_teacher_of_one_size_is_refused_before_any_work(
+    photos: Path, tmp_path: Path
+) -> None:
+    vit = Model(backbone="test_vit3", weights="none")
+    taught = make_recipe(model=vit, data=Data(size_px=160), train_epochs=1)
+    run = train(photos, taught, Options(out=tmp_path / "vit", cache_folder=tmp_path / "cache"))
+    assert run is not None
+    options = Options(out=tmp_path / "out", teacher=run.folder, cache_folder=tmp_path / "cache")
+    said = r"The teacher .*vit \('test_vit3'\) takes no photos of 32 px: Input height"
+    with pytest.raises(RecipeError, match=said):
+        train(photos, make_recipe(distil=Distil(online=True)), options)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture(scope="module")

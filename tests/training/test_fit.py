@@ -282,3 +282,14 @@ def test_bf16_learns_too(tmp_path: Path) -> None:
     assert fit.precision == "bf16"
     assert history[-1]["loss"] < history[0]["loss"]
     assert next(fit.network.parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("share", "epochs", "wanted"),
+    [(0.1, 100, 10), (0.1, 3, 1), (0.95, 5, 4), (0.0, 5, 0), (0.5, 1, 0), (0.1, 30, 3)],
+)
+def test_shares_of_few_epochs_are_neither_none_nor_all(
+    share: float, epochs: int, wanted: int, tmp_path: Path
+) -> None:
+    recipe = make_recipe(train_head_only=share, train_epochs=epochs)
+    assert make_fit(tmp_path, recipe).head_only_epochs == wanted

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from chajong.errors import RecipeError
-from chajong.recipe import CosineHead, Gem, Model
+from chajong.recipe import CosineHead, Data, Gem, Model
 from chajong.training.graph import write_graph
 from chajong.training.heads import CosineLinear, GemPool
 from chajong.training.infer import Eye
@@ -135,12 +135,34 @@ def test_trained_weights_go_into_a_file_and_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", [GEM, COSINE, BOTH], ids=["gem", "cosine", "both"])
 def test_it_learns(model: Model, tmp_path: Path) -> None:
-    fit = make_fit(tmp_path, make_recipe(model=model, train_epochs=4, optim_lr=6e-3))
+    # At 32 px one place would be left, of which every p is the mean.
+    recipe = make_recipe(model=model, train_epochs=4, optim_lr=6e-3, data=Data(size_px=64))
+    fit = make_fit(tmp_path, recipe)
     before = {name: value.clone() for name, value in fit.network.state_dict().items()}
     history, after = final(fit)
     assert history[-1]["loss"] < 0.6 * history[0]["loss"]
     for name in {"global_pool.p", "fc.log_scale"} & set(before):
         assert not torch.equal(before[name], after[f"raw.{name}"])
+
+
+def test_a_high_power_learns_too(tmp_path: Path) -> None:
+    model = Model(backbone="test_resnet", weights="none", gem=Gem(p=30))
+    fit = make_fit(tmp_path, make_recipe(model=model, data=Data(size_px=64)))
+    history, after = final(fit)
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert after["raw.global_pool.p"].isfinite()
+
+
+def test_cosines_of_look_alikes_differ_in_half_precision_too() -> None:
+    layer = CosineLinear(64, 2, CosineHead())
+    with torch.no_grad():
+        layer.weight[1] = layer.weight[0] + 1e-3 * torch.randn(64)
+    x = layer.weight[:1].detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = layer(x)
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, layer(x), rtol=0, atol=0)
+    assert logits[0, 0] > logits[0, 1]
 
 
 def test_in_the_head_only_phase_cosines_learn() -> None:

@@ -87,7 +87,7 @@ def test_the_time_left_knows_that_photos_grow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = all_that_is_told(monkeypatch)
-    data = Data(size_px=24, grow=(Grow(after=0.5, size_px=48),), eval_px=24)
+    data = Data(size_px=24, grow=(Grow(after=0.5, size_px=48),), eval_px=48)
     fit = make_fit(tmp_path, make_recipe(data=data, train_epochs=4))
     fit.run()
     seen = at_steps(seen)

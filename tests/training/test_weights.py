@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from chajong.errors import WeightsError
 from chajong.recipe import Model
+from chajong.training import weights
 from chajong.training.last_layer import head_parameters
 from chajong.training.weights import (
     build_network,
@@ -239,3 +240,17 @@ def test_saved_weights_replace_the_old_file_whole(tmp_path: Path) -> None:
     save_weights(path, empty_network(MODEL, 5).state_dict())
     assert path.read_bytes() != before
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["vit_h_14", "regnet_y_128gf"])
+def test_torchvisions_noncommercial_weights_are_refused(name: str) -> None:
+    source = weights._of_torchvision(name, "weights")
+    assert source.is_noncommercial
+    with pytest.raises(WeightsError, match="CC-BY-NC"):
+        weights._check_licence(source, False)
+
+
+def test_torchvision_says_what_its_weights_expect() -> None:
+    usual = weights._of_torchvision("resnet50", "weights")
+    assert (usual.mean, usual.is_noncommercial) == ((0.485, 0.456, 0.406), False)
+    assert weights._of_torchvision("efficientnet_v2_l", "weights").mean == (0.5, 0.5, 0.5)

@@ -54,7 +54,8 @@ def make_average(network: nn.Module, train: Train, num_updates: int) -> ModelEma
         The average; none where the recipe has none.
     """
     if train.swa is not None:
-        return TailMean(network, round((1 - train.swa.last) * num_updates))
+        after = round((1 - train.swa.last) * num_updates)
+        return TailMean(network, min(after, num_updates - 1))  # at least the last one counts
     if train.ema is not None:
         return ModelEmaV3(network, decay=train.ema.decay, use_warmup=train.ema.warmup)
     return None

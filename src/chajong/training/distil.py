@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 
 from chajong.blending.blend import Blend
 from chajong.catalogue import known_catalogue
-from chajong.errors import PredictionsError, RunError
+from chajong.errors import PredictionsError, RecipeError, RunError
 from chajong.labels import Labels
 from chajong.predictions import Predictions
-from chajong.recipe import Distil, Taxonomy
+from chajong.recipe import Data, Distil, Taxonomy
 from chajong.run import Run
 from chajong.split import Split
 from chajong.training.infer import Eye
 from chajong.training.predict import members_of, open_eye
+from chajong.training.sides import why_not
+from chajong.training.weights import empty_network
 
 
 def load_teacher(path: Path) -> Run | Blend:
@@ -40,6 +42,27 @@ def load_teacher(path: Path) -> Run | Blend:
     if run.done != run.models:
         raise RunError(f"The teacher {path} is not trained to the end. Train it first.")
     return run
+
+
+def check_sides(teacher: Run | Blend, data: Data) -> None:
+    """Refuse a teacher that does not take the student's photos.
+
+    Args:
+        teacher: The teacher.
+        data: The student's photos.
+
+    Raises:
+        RecipeError: If it does not take one of their sizes.
+    """
+    for run in members_of(teacher) if isinstance(teacher, Blend) else (teacher,):
+        network = empty_network(run.recipe.model, 2)
+        for side_px in data.trained_px:
+            if reason := why_not(network, side_px):
+                raise RecipeError(
+                    f"The teacher {run.folder} ('{run.recipe.model.backbone}') takes no photos of "
+                    f"{side_px} px: {reason}. Set data.size_px and data.grow to what it takes, or "
+                    "let its out-of-fold table teach (distil.online=false)."
+                )
 
 
 def networks_of(

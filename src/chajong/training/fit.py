@@ -1,7 +1,7 @@
 """The one training loop."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from chajong.training.augment import augment, normalise
 from chajong.training.average import NUM_PHOTOS, TailMean, make_average, measure_norms
 from chajong.training.checkpoint import Checkpoint
 from chajong.training.draws import Draws
+from chajong.training.failures import explained
 from chajong.training.fold import Fold
 from chajong.training.infer import Eye, infer_rows
 from chajong.training.loader import Batches, Examples
@@ -101,7 +102,9 @@ class Fit:
     @property
     def head_only_epochs(self) -> int:
         """Epochs at the start in which only the head learns."""
-        return round(self.recipe.train.head_only * self.recipe.train.epochs)
+        share, epochs = self.recipe.train.head_only, self.recipe.train.epochs
+        # At least one where they are asked for, and one is left for the whole network.
+        return min(max(round(share * epochs), 1), epochs - 1) if share else 0
 
     def run(self) -> list[dict[str, Any]]:
         """Train to the end.
@@ -111,11 +114,13 @@ class Fit:
 
         Raises:
             Interrupted: If the user stopped it, after a checkpoint was written.
-            TrainingError: If the loss is not finite, before it reaches the weights.
-        """  # noqa: DOC502 raised by _epoch
+            TrainingError: If the loss is not finite, or the network cannot be compiled.
+            ResourceError: If there is too little memory.
+        """  # noqa: DOC502 raised by _epoch and `explained`
         self.at = Checkpoint.restore(self.checkpoint_path, self)
         epochs, total = self.recipe.train.epochs, self.recipe.train.epochs * self.batches.num_steps
         done = self.num_steps_done * self.batches.rows
+        effort = _effort(self.recipe, self.batches.num_steps * self.batches.rows)
         if self.world.leads:
             self._telling = Telling(
                 self.fold.folder,
@@ -124,14 +129,15 @@ class Fit:
                 self.batches.num_steps,
                 self.batches.rows,
                 self.num_steps_done,
-                self._effort,
+                effort,
             )
             self._telling.epochs(self.at.history)
         title = f"fold {self.fold.name}"
         photos, quiet = total * self.batches.rows, not self.world.leads
         with (
+            explained(self.recipe.train),
             asked_to_stop() as stop,
-            Progress(title, photos, quiet=quiet, effort=self._effort) as progress,
+            Progress(title, photos, quiet=quiet, effort=effort) as progress,
         ):
             progress.skip(done)
             while self.at.epoch < epochs and not self.at.stopped_early:
@@ -171,13 +177,6 @@ class Fit:
         self.network.load_state_dict(states["raw"])
         if self.average is not None:
             self.average.module.load_state_dict(states["ema"])
-
-    def _effort(self, photos: int) -> float:
-        # Photos may grow: those to come take longer, by their pixels.
-        epochs, data = self.recipe.train.epochs, self.recipe.data
-        pixels = [data.training_px(epoch / epochs) ** 2 for epoch in range(epochs)]
-        when = photos / (self.batches.num_steps * self.batches.rows)
-        return float(np.interp(when, range(epochs + 1), np.cumsum([0, *pixels])))
 
     def _epoch(self, progress: Progress, stop: Stop) -> None:
         epoch, recipe = self.at.epoch, self.recipe
@@ -395,6 +394,15 @@ class Fit:
     def _save(self) -> None:
         if self.world.leads:
             self.at.save(self.checkpoint_path, self)
+
+
+def _effort(recipe: Recipe, num_photos: int) -> Callable[[int], float]:
+    # Photos may grow: those to come take longer, by their pixels. No method: what holds it would
+    # hold the training, and a GPU keep its network for long.
+    epochs = recipe.train.epochs
+    pixels = [recipe.data.training_px(epoch / epochs) ** 2 for epoch in range(epochs)]
+    until = np.cumsum([0, *pixels])
+    return lambda photos: float(np.interp(photos / num_photos, range(epochs + 1), until))
 
 
 def _line(fold: str, entry: dict[str, Any], epochs: int) -> str:

@@ -46,9 +46,13 @@ class GemPool(nn.Module):
         Returns:
             float32 `(n, d)`, or `(n, d, 1, 1)` where it does not flatten.
         """
-        # A power of half-precision numbers loses its digits.
-        powers = x.float().clamp(min=_LEAST) ** self.p
-        return powers.mean(dim=(2, 3), keepdim=not self.flatten) ** (1 / self.p)
+        # A power of half-precision numbers loses its digits, and a high one of any small number
+        # is 0, of a large one infinite: so of the shares of the greatest.
+        x = x.float().clamp(min=_LEAST)
+        greatest = x.amax(dim=(2, 3), keepdim=True).detach()
+        powers = (x / greatest) ** self.p
+        pooled = powers.mean(dim=(2, 3), keepdim=True) ** (1 / self.p) * greatest
+        return pooled.flatten(1) if self.flatten else pooled
 
 
 class CosineLinear(nn.Linear):
@@ -79,6 +83,13 @@ class CosineLinear(nn.Linear):
         Returns:
             `(n, c)`, within the scale on either side.
         """
+        # Half-precision cosines of look-alikes are the same number.
+        if torch.is_autocast_enabled(x.device.type):
+            with torch.autocast(x.device.type, enabled=False):
+                return self._logits(x)
+        return self._logits(x)
+
+    def _logits(self, x: Tensor) -> Tensor:
         weight = functional.normalize(self.weight, dim=1)
         cosines = functional.linear(functional.normalize(x.float(), dim=1), weight)
         return cosines * self.log_scale.exp()

@@ -14,7 +14,7 @@ from chajong.training.last_layer import head_parameters
 
 
 def make_optimiser(network: nn.Module, optim: AdamW) -> torch.optim.Optimizer:
-    """Make the optimiser of a recipe; biases and norms are not decayed.
+    """Make the optimiser of a recipe; biases, norms and what a network exempts are not decayed.
 
     Args:
         network: Whose parameters to change.
@@ -28,9 +28,13 @@ def make_optimiser(network: nn.Module, optim: AdamW) -> torch.optim.Optimizer:
         RecipeError: If the rate should depend on stages that the network does not tell.
     """
     groups: list[dict[str, Any]]
+    exempt = getattr(network, "no_weight_decay", set[str])()  # positions, for one
     if hasattr(network, "group_matcher"):
         groups = param_groups_layer_decay(
-            network, weight_decay=optim.weight_decay, layer_decay=optim.layer_decay
+            network,
+            weight_decay=optim.weight_decay,
+            no_weight_decay_list=exempt,
+            layer_decay=optim.layer_decay,
         )
     elif optim.layer_decay != 1:
         raise RecipeError(
@@ -38,7 +42,9 @@ def make_optimiser(network: nn.Module, optim: AdamW) -> torch.optim.Optimizer:
             f"Got {optim.layer_decay}."
         )
     else:
-        groups = param_groups_weight_decay(network, weight_decay=optim.weight_decay)
+        groups = param_groups_weight_decay(
+            network, weight_decay=optim.weight_decay, no_weight_decay_list=exempt
+        )
     return torch.optim.AdamW(groups, lr=optim.lr)
 
 

@@ -103,7 +103,8 @@ def samples_of(photos: Path, labels: Path | None, known: Labels) -> Samples:
                 f"{len(match.missing):,} label(s) no photo"
             )
         there = np.flatnonzero(match.rows >= 0)
-        classes[match.rows[there]] = known.indices([[*truth.values()][place] for place in there])
+        said = [*truth.values()]
+        classes[match.rows[there]] = known.indices([said[place] for place in there])
     return _chosen(refs, classes, ())
 
 

@@ -28,6 +28,7 @@ from chajong.training.allocator import keep_large_blocks
 from chajong.training.model import Material, tidy, train_model
 from chajong.training.optim import choose_what_learns, make_optimiser
 from chajong.training.precision import choose_precision
+from chajong.training.remarks import remarks
 from chajong.training.side_by_side import train_side_by_side
 from chajong.training.sides import why_not
 from chajong.training.views import side_of
@@ -179,16 +180,19 @@ def _teacher(recipe: Recipe, options: Options) -> Run | Blend | None:
         )
     if options.teacher is None:
         return None
-    from chajong.training.distil import load_teacher  # it opens models as `predict` does
+    from chajong.training.distil import check_sides, load_teacher  # opens models as `predict` does
 
-    return load_teacher(options.teacher)
+    teacher = load_teacher(options.teacher)
+    if recipe.distil is not None and recipe.distil.online:
+        check_sides(teacher, recipe.data)
+    return teacher
 
 
 def _try_out(network: nn.Module, recipe: Recipe) -> None:
     make_optimiser(network, recipe.optim)
     choose_what_learns(network, False, recipe.model.frozen_stages)
     data, views = recipe.data, recipe.infer.views
-    trained_px = {data.size_px, *(step.size_px for step in data.grow)}
+    trained_px = set(data.trained_px)
     asked_px = {data.evaluation_px, *(side_of(view, data.evaluation_px) for view in views)}
     for side_px in sorted(trained_px | asked_px):
         if reason := why_not(network, side_px):
@@ -241,7 +245,15 @@ def _introduce(run: Run, manifest: Manifest) -> None:
         say(f"learns from {record.teacher}")
     if record.licence:
         say(f"licence of the weights: {record.licence}")
+    for remark in remarks(run.recipe, _num_learned(run), run.models == ("all",)):
+        say(f"note: {remark}")
     say(f"run folder {run.folder}; device {record.environment['device']}")
+
+
+def _num_learned(run: Run) -> int:
+    # By each model.
+    num = run.record.num_photos
+    return num if run.models == ("all",) else num - num // run.recipe.folds.num_folds
 
 
 def _train_models(material: Material, options: Options, world: World, trackers: Trackers) -> None:

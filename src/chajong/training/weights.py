@@ -178,12 +178,21 @@ def _refuse_backbone(backbone: str) -> None:
     )
 
 
+def _of_torchvision(name: str, where: str) -> Source:
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    seen = weights.transforms()
+    licence = weights.meta.get("license", "as torchvision states (BSD-3-Clause code, ImageNet)")
+    if "SWAG" in licence:  # the address of a text that says so
+        licence = f"CC-BY-NC-4.0 ({licence})"
+    return Source(where, licence, tuple(seen.mean), tuple(seen.std))
+
+
 def _pretrained(
     model: Model, num_classes: int, allow_noncommercial: bool
 ) -> tuple[nn.Module, Source]:
     where = f"pretrained weights of '{model.backbone}'"
     if model.backbone.startswith("torchvision/"):
-        source = Source(where, "as torchvision states (BSD-3-Clause code, ImageNet)", _MEAN, _STD)
+        source = _of_torchvision(model.backbone.removeprefix("torchvision/"), where)
     else:
         config = timm.get_pretrained_cfg(model.backbone)
         if config is None or not config.has_weights:

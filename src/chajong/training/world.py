@@ -184,6 +184,9 @@ def join_world(device: torch.device | None = None) -> Iterator[World]:
 
     Yields:
         This process's place among them.
+
+    Raises:
+        TrainingError: If there are more processes than GPUs.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -191,6 +194,11 @@ def join_world(device: torch.device | None = None) -> Iterator[World]:
         return
     device = device or pick_device(int(os.environ.get("LOCAL_RANK", "0")))
     if device.type == "cuda":
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise TrainingError(
+                f"torchrun started a process for GPU {device.index} of this machine, which has "
+                f"{torch.cuda.device_count()}. Ask for at most as many with --nproc_per_node."
+            )
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=timedelta(hours=2))

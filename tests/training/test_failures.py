@@ -1,0 +1,64 @@
+"""What torch reports in words of its own is said in ours."""
+
+import gc
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+
+from chajong.errors import ResourceError, TrainingError
+from chajong.recipe import Train
+from chajong.training.failures import explained
+from chajong.training.world import join_world
+from tests.training.tiny import make_fit, make_recipe
+
+
+def test_too_little_memory_says_what_to_do() -> None:
+    train = Train(batch_size=64)
+    with (
+        pytest.raises(ResourceError, match=r"steps of 64 photos.*batch_size=32 and twice"),
+        explained(train),
+    ):
+        torch.empty(1 << 50)
+    with pytest.raises(ResourceError, match="CUDA out of memory"), explained(train):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nmore")
+
+
+def test_what_is_not_known_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="must match"), explained(Train(compile=True)):
+        torch.zeros(2) + torch.zeros(3)
+
+
+def test_without_a_compiler_nothing_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "none"),))
+    fit = make_fit(tmp_path, make_recipe(train_epochs=1, train_compile=True))
+    with pytest.raises(TrainingError, match=r"cannot compile the network here.*compile=false"):
+        fit.run()
+
+
+def test_a_training_that_is_over_holds_nothing(tmp_path: Path) -> None:
+    gc.collect()
+    gc.disable()  # as good as it is on a network that has come to the oldest generation
+    try:
+        fit = make_fit(tmp_path, make_recipe(train_epochs=1))
+        fit.run()
+        network = weakref.ref(fit.network)
+        del fit
+        assert network() is None
+    finally:
+        gc.enable()
+
+
+def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with (
+        pytest.raises(TrainingError, match=r"for GPU 1 of this machine, which has 1\. Ask"),
+        join_world(torch.device("cuda", 1)),
+    ):
+        pass
