@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import chajong
 from chajong.environment import (
@@ -61,6 +62,19 @@ def test_cores_are_those_that_this_process_may_use() -> None:
     )
     assert made.stdout == "1\n"
     assert 1 <= num_cores() <= (os.cpu_count() or 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [("max 100000\n", 64), ("200000 100000\n", 2), ("50000 100000\n", 1), ("9900000 100000", 64)],
+)
+def test_cores_of_a_container(
+    said: str, wanted: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cpu.max").write_text(said)
+    monkeypatch.setattr("chajong.environment._CONTAINER", tmp_path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
+    assert num_cores() == wanted
 
 
 def test_memory_is_at_most_the_machines() -> None:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+_CONTAINER = Path("/sys/fs/cgroup")
 _PACKAGES = ("chajong", "torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "polars")
 
 
@@ -34,14 +35,15 @@ def describe_environment() -> dict[str, Any]:
 
 
 def num_cores() -> int:
-    """Count the cores that this process may use.
+    """Count the cores that this process may use: the machine's, or its container's.
 
     Returns:
         1 or more.
     """
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    num = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # How long all of a container's threads may compute together in each period.
+    quota, _, period = _of_container("cpu.max").partition(" ")
+    return min(num, max(1, int(quota) // int(period))) if quota.isdigit() else num
 
 
 def memory_bytes() -> int:
@@ -51,11 +53,15 @@ def memory_bytes() -> int:
         Bytes.
     """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return machine
+    limit = _of_container("memory.max")
     return min(machine, int(limit)) if limit.isdigit() else machine
+
+
+def _of_container(name: str) -> str:
+    try:
+        return (_CONTAINER / name).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def peak_memory_bytes() -> int:

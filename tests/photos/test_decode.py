@@ -2,6 +2,8 @@
 
 import pickle
 import struct
+import subprocess
+import sys
 import threading
 import warnings
 from io import BytesIO
@@ -263,6 +265,42 @@ def test_reads_a_jpeg_with_harmless_flaws_and_notes_them(flaws: tuple[str, ...])
     assert "extraneous bytes" in reason(
         with_flaws(data[:-2] + bytes(range(1, 41)) + data[-2:], *set(flaws) - {"padded-end"})
     )
+
+
+def test_a_jpeg_of_many_segments() -> None:
+    data = encoded(picture(), "JPEG")
+    flawed = with_flaws(data, "odd-colour-profile")
+    mended = decode(flawed[:2] + segment(0xE2, b"") * 9_000 + flawed[2:])
+    assert mended.notes == ("odd-colour-profile",)
+    assert (mended.pixels == decode(data).pixels).all()
+    assert "absurdly many segments" in reason(data[:2] + segment(0xE2, b"") * 10_001 + data[2:])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P"])
+def test_transparent_photos_are_on_white_as_if_made_at_once(mode: str) -> None:
+    rng = np.random.default_rng(3)
+    layers = Image.fromarray(rng.integers(0, 256, (600, 30, 4), np.uint8), "RGBA")
+    image = layers if mode == "RGBA" else layers.convert("LA" if mode != "P" else "P")
+    if mode == "P":
+        image.info["transparency"] = bytes(range(256))
+    data = encoded(image, "PNG")
+    with Image.open(BytesIO(data)) as opened:
+        whole = opened.convert("RGBA")
+    white = Image.new("RGBA", whole.size, "white")
+    wanted = np.array(Image.alpha_composite(white, whole).convert("RGB"))
+    assert (decode(data).pixels == wanted).all()
+
+
+def test_a_large_transparent_photo_takes_little_memory() -> None:
+    code = (
+        "import sys; from io import BytesIO; from PIL import Image\n"
+        "from chajong.photos.decode import decode; from chajong.environment import *\n"
+        "file = BytesIO(); Image.new('RGBA', (5000, 5000), (9, 9, 9, 9)).save(file, 'PNG')\n"
+        "print(peak_memory_bytes()); decode(file.getvalue()); print(peak_memory_bytes())"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    before, after = map(int, said.split())
+    assert after - before < 200e6  # 382 MB where it is made at once
 
 
 def test_many_threads_decode_the_same() -> None:

@@ -52,6 +52,7 @@ NO_MEMORY = "more pixels than the memory of this machine holds"
 
 # The most work that a progressive JPEG may ask for; encoders write about 10 scans.
 _MAX_MEGAPIXEL_SCANS = 4000
+_STRIP_PX = 256
 
 _JPEG_END, _APP0, _APP1, _APP2 = b"\xff\xd9", 0xE0, 0xE1, 0xE2
 _MODES_READ = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "LAB"}
@@ -208,16 +209,20 @@ def _mended(jpeg: _Jpeg, said: str) -> tuple[str | None, _Jpeg]:
         mended = data[: scan - 3] + b"\0\x3f\0" + data[scan:]  # all that is allowed there
         return "odd-scan-header", replace(jpeg, data=mended)
     if "bad ICC marker" in said:  # of a profile that is ignored anyway
-        profiles = [(start - 4, end) for each, start, end in jpeg_segments(data) if each == _APP2]
-        for start, end in reversed(profiles):
-            data = data[:start] + data[end:]
+        others, begin = [], 0
+        for marker, start, end in jpeg_segments(data):
+            if marker == _APP2:
+                others.append(data[begin : start - 4])
+                begin = end
+        data = b"".join([*others, data[begin:]])
         scan -= len(jpeg.data) - len(data)
         return "odd-colour-profile", replace(jpeg, data=data, scan=scan)
     if "unknown JFIF revision" in said:
+        fixed = bytearray(data)
         for marker, start, _ in jpeg_segments(data):
             if marker == _APP0 and data[start : start + 5] == b"JFIF\0":
-                data = data[: start + 5] + b"\1\2" + data[start + 7 :]
-        return "odd-jfif-version", replace(jpeg, data=data)
+                fixed[start + 5 : start + 7] = b"\1\2"
+        return "odd-jfif-version", replace(jpeg, data=bytes(fixed))
     # The first complaint is about bytes after the last pixel. Padding is harmless; the rest of a
     # picture, out of step since some damage, is not.
     padding = re.fullmatch(r"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9", said)
@@ -323,7 +328,7 @@ def _from_pillow(
         pixels = np.repeat(grey[..., None], 3, axis=2)
     elif image.mode in _MODES_READ:
         notes = (*notes, *_colour_notes(image))
-        pixels = np.array(_on_white(image) if "alpha" in notes else image.convert("RGB"))
+        pixels = _on_white(image) if "alpha" in notes else np.array(image.convert("RGB"))
     else:
         raise Unreadable(damage(kind, f"unsupported pixels of mode {image.mode}"))
     if getattr(image, "is_animated", False):
@@ -343,6 +348,13 @@ def _colour_notes(image: Image.Image) -> Iterator[str]:
         yield "alpha"
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+def _on_white(image: Image.Image) -> NDArray[np.uint8]:
+    # In strips, as whole photos would be in memory five times.
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP_PX):
+        strip = image.crop((0, top, image.width, min(top + _STRIP_PX, image.height)))
+        layer = strip.convert("RGBA")
+        white = Image.new("RGBA", layer.size, "white")
+        shown = Image.alpha_composite(white, layer).convert("RGB")
+        pixels[top : top + _STRIP_PX] = np.asarray(shown)
+    return pixels

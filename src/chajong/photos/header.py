@@ -22,6 +22,7 @@ FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 SENSELESS = "its header makes no sense"
 
 _JPEG_START, _SOS = b"\xff\xd8", 0xDA
+_MOST_SEGMENTS = 10_000
 _FILL_BYTES = re.compile(rb"\xff+(?=\xff)")
 
 
@@ -183,8 +184,11 @@ def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     Raises:
         Unreadable: If it is cut off or no JPEG.
     """
-    at, marker = 2, 0
+    at, marker, num = 2, 0, 0
     while marker != _SOS:
+        num += 1
+        if num > _MOST_SEGMENTS:
+            raise Unreadable("a JPEG of absurdly many segments")
         if fill := _FILL_BYTES.match(data, at):
             at = fill.end()
         if at + 4 > len(data):
