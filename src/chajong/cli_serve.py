@@ -36,7 +36,7 @@ def serve(
         float, typer.Option(min=0.001, help="Seconds for an answer; later ones are answered 504.")
     ] = 10,
     slow: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that a client may take to send a photo.")
+        float, typer.Option(min=0.1, help="Seconds to send a photo; more while it keeps coming.")
     ] = 30,
     key_file: Annotated[
         Path | None,

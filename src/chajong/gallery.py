@@ -28,6 +28,9 @@ from chajong.pooling import Floats
 STRANGE_FROM = 0.99
 """Strangeness from which a photo is called strange: one of a hundred photos of known cars is."""
 
+PICTURES = "photos"
+"""The folder of small pictures, in that of the gallery."""
+
 _FOLDER, _FACTS = "gallery", "gallery.json"
 _ADVICE = "Copy the bundle again from where it was made, or export again."
 _NUM_NEAREST, _NUM_NEAR = 5, 10  # of which means are taken
@@ -274,7 +277,7 @@ class Gallery:
         if not (folder / _FACTS).is_file():
             return None
         facts = read_json(folder / _FACTS, _Facts, BundleError, _ADVICE)
-        photos = folder / "photos"
+        photos = folder / PICTURES
         return cls(
             facts.photos,
             facts.names,

@@ -81,7 +81,8 @@ class Running:
 def running(bundle: Path, log: Path, *options: str, key: str = "") -> Iterator[Running]:
     """Serve, and stop in the end; nothing may have gone wrong inside."""
     command = [sys.executable, "-m", "chajong", "serve", str(bundle), "--port", "0", *options]
-    environment = {**os.environ, "CHAJONG_API_KEY": key, "PYTHONWARNINGS": "error"}
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    environment |= {"CHAJONG_API_KEY": key} if key else {}
     with (
         log.open("w") as errors,
         subprocess.Popen(

@@ -17,7 +17,7 @@ from chajong.photos.drawing.album import draw_few
 from chajong.serving.add_class import MIN_PHOTOS, add_class, read_examples, remove_class
 from chajong.serving.engine import Engine
 from chajong.serving.service.answering import Answerer
-from chajong.serving.service.schemas import _example
+from chajong.serving.service.schemas import example
 
 NAME = "현대_옐로_2021"
 
@@ -136,7 +136,7 @@ def test_of_two_added_classes_each_can_be_taken_out(
 
 def test_openapi_has_an_answer_of_the_learned_classes(exported: Bundle, more: Bundle) -> None:
     shown = [
-        _example(Answerer.of(Engine.open(bundle, "onnxruntime", "fp32"), None))
+        example(Answerer.of(Engine.open(bundle, "onnxruntime", "fp32"), None))
         for bundle in (exported, more)
     ]
     first, second = ([(guess["name"], guess["prob"]) for guess in one["top"]] for one in shown)

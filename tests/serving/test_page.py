@@ -18,7 +18,7 @@ from chajong.serving.verdict import Guess, Said, Verdict
 from tests.serving.running import Running, running
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 _WORTH_A_LOOK = {"error", "warning"}
 PHONE: dict[str, Any] = {
@@ -114,7 +114,8 @@ def test_choosing_photos(service: Running, browser: "Browser", good: list[Path])
         assert [float(width[:-1]) / 100 for width in widths] == pytest.approx(probs, abs=1e-4)
         assert first.locator(".badge.fine").count() == (0 if found[0]["abstained"] else 1)
         # What a screen reader is told last: the last answer.
-        told = page.get_by_role("status").text_content() or ""
+        page.wait_for_function("() => document.getElementById('news').textContent")
+        told = (page.get_by_role("status").text_content() or "").split("; ")[-1]
         told_name, _, told_answer = re.sub(r"\s", " ", told).partition(": ")
         assert told_answer == said_of(found[NAMES.index(told_name)])
 
@@ -309,6 +310,52 @@ def test_everybody_can_read_it(
             assert len(set(names)) == len(names)
         assert page.locator("h1").count() == 1
         assert page.get_by_role("heading", level=2).count() == 1 + 4
+
+
+def test_what_stands_between_and_what_takes_its_place(
+    service: Running, browser: "Browser", good: list[Path]
+) -> None:
+    with page_of(browser, service, faults=None) as page:
+        page.get_by_text("aims at 2").wait_for()
+        # A proxy in front takes less than the service.
+        page.route(
+            "**/v1/predict*", lambda route: route.fulfill(status=413, body="<html>413</html>")
+        )
+        give(page, good[0])
+        wait(page, 1, "failed")
+        assert headlines(page) == ["The file is too large for the way here"]
+        page.unroute("**/v1/predict*")
+        # "Try again" goes away as it is pressed; the focus stays with the photo.
+        page.locator(".again").focus()
+        page.keyboard.press("Enter")
+        wait(page, 1)
+        assert page.evaluate("document.activeElement.className") == "headline"
+        # Six at once, of which each is read out.
+        page.wait_for_timeout(600)
+        told: list[str] = []
+        page.expose_function("hear", lambda text: told.append(text))
+        page.evaluate(
+            "new MutationObserver(() => hear(document.getElementById('news').textContent))"
+            ".observe(document.getElementById('news'), { childList: true })"
+        )
+        give(page, *good, *good)
+        wait(page, 7)
+        page.wait_for_timeout(600)
+        heard = "; ".join(told)
+        assert sum(heard.count(name + ": ") for name in NAMES) == 6
+
+        # Another bundle takes the place of this one, of which no risk is known.
+        def another(route: "Route") -> None:
+            reply = route.fetch()
+            new = {"risk": None} if "/model" in route.request.url else {}
+            route.fulfill(json={**reply.json(), **new, "bundle": "f" * 16})
+
+        page.route("**/v1/*", another)
+        give(page, good[1])
+        wait(page, 8)
+        why = page.locator("article").first.locator(".why").text_content() or ""
+        assert why.endswith("How often such answers are wrong was not measured.")
+        assert page.get_by_text("aims at 2").count() == 0
 
 
 def test_a_key_is_asked_for_and_a_busy_service_asked_again(

@@ -116,6 +116,12 @@ def test_metrics_count(service: Running, exported: Bundle, some: list[bytes]) ->
     assert b"invented" not in service.ask("/metrics").body
 
 
+def test_monitors_may_ask_for_the_head_alone(service: Running) -> None:
+    for path in ("/healthz", "/readyz", "/"):
+        reply = service.ask(path, method="HEAD")
+        assert (reply.status, reply.body) == (200, b"")
+
+
 def test_openapi_has_an_answer_of_this_bundle(service: Running, exported: Bundle) -> None:
     told = service.ask("/openapi.json").json
     content = told["paths"]["/v1/predict"]["post"]["responses"]["200"]["content"]

@@ -3,6 +3,8 @@
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +17,9 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from chajong.bundle import Bundle, put_in_place
+from chajong.gallery import PICTURES
 from chajong.serving.service import server
+from chajong.serving.service.keeper import traces
 from chajong.serving.service.settings import Settings
 from tests.serving.running import Running, blas_threads, running, until
 
@@ -132,6 +136,36 @@ def test_a_new_bundle_is_taken_while_many_ask(bundle: Bundle, tmp_path: Path, ph
         assert bundle.fingerprint not in service.ask("/metrics").body.decode()
 
 
+def test_what_tells_of_another_bundle(bundle: Bundle) -> None:
+    photos = bundle.folder / "gallery" / PICTURES
+    photos.mkdir()
+    (photos / "0.jpg").write_bytes(b"small")
+    before = traces(bundle.folder)
+    names = {name for name, *_ in before}
+    assert {"bundle.json", "gallery/embeddings.npy", "gallery/photos"} <= names
+    assert "gallery/photos/0.jpg" not in names  # there may be ten thousand
+    (photos / "1.jpg").write_bytes(b"small")
+    assert traces(bundle.folder) != before  # its folder changed
+
+
+def test_a_new_bundle_is_asked_for_before_the_first_is_open(bundle: Bundle) -> None:
+    code = (
+        "import os, signal, sys; from chajong.serving.service import server\n"
+        "class Keeper(server.Keeper):\n"
+        "    def __init__(self, *given):\n"
+        "        os.kill(os.getpid(), signal.SIGHUP); super().__init__(*given)\n"
+        "server.Keeper = Keeper\n"
+        "from chajong.serving.service.settings import Settings; from pathlib import Path\n"
+        "server.serve(Settings(Path(sys.argv[1]), port=0))"
+    )
+    command = [sys.executable, "-c", code, str(bundle.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "answers for" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+
+
 def test_a_bad_bundle_is_refused_and_the_old_one_goes_on(
     bundle: Bundle, tmp_path: Path, photo: bytes
 ) -> None:
@@ -146,6 +180,10 @@ def test_a_bad_bundle_is_refused_and_the_old_one_goes_on(
         assert (
             'chajong_reloads_total{outcome="refused"} 1.0' in service.ask("/metrics").body.decode()
         )
+        golden = bundle.folder / "golden"
+        golden.rename(tmp_path / "golden")
+        assert service.ask("/openapi.json").status == 200
+        (tmp_path / "golden").rename(golden)
         # Put right, and a signal instead of waiting.
         graph.write_bytes(whole)
         service.process.send_signal(signal.SIGHUP)

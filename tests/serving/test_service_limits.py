@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
+from http.client import HTTPConnection
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,53 @@ def test_a_head_that_never_ends(tight: Running) -> None:
             assert time.monotonic() - begun < 15
 
 
+def test_a_head_that_comes_at_once_is_no_longer_than_others(patient: Running) -> None:
+    for length in (17_000, 200_000):
+        with socket.create_connection(("127.0.0.1", patient.port), timeout=30) as line:
+            line.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * length + b"\r\n\r\n")
+            assert _rest(line, drip=False).startswith(b"HTTP/1.1 400")
+
+
+def test_a_slow_body_that_comes_at_a_walking_pace(tight: Running, some: list[bytes]) -> None:
+    # Slower than is allowed to begin with, but a hundred times as fast as dripping.
+    head = f"POST /v1/predict HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+    body = some[0] + bytes(90_000 - len(some[0]))
+    with socket.create_connection(("127.0.0.1", tight.port), timeout=30) as line:
+        line.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
+        begun = time.monotonic()
+        for start in range(0, len(body), 6_000):
+            line.sendall(body[start : start + 6_000])
+            time.sleep(0.25)
+        assert time.monotonic() - begun > 3
+        # Taken; its deadline is another matter.
+        assert _rest(line, drip=False).startswith((b"HTTP/1.1 200", b"HTTP/1.1 504"))
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "multipart/form-data; boundary*=utf-8''a; boundary*0*=b",
+        'multipart/form-data; boundary="' + ";" * 60 + '"',
+        "multipart/form-data; boundary=b; x=" + "y" * 600,
+    ],
+)
+def test_content_types_that_are_none(patient: Running, content_type: str) -> None:
+    reply = patient.ask("/v1/predict", b"--a--", {"Content-Type": content_type})
+    is_problem(reply, 400, "bad-request")
+
+
+def test_an_idle_connection_is_kept_for_the_next_request(tight: Running) -> None:
+    connection = HTTPConnection("127.0.0.1", tight.port, timeout=30)
+    lines = []
+    for pause_s in (6, 0):  # longer than uvicorn waits by itself
+        connection.request("GET", "/healthz")
+        lines.append(connection.sock)
+        assert connection.getresponse().read() == b'{"status":"ok"}'
+        time.sleep(pause_s)
+    assert lines[0] is lines[1]
+    connection.close()
+
+
 def test_a_body_that_never_ends(tight: Running) -> None:
     with socket.create_connection(("127.0.0.1", tight.port), timeout=30) as line:
         head = f"POST /v1/predict HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
@@ -268,6 +316,11 @@ def test_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text(f"# two\n{KEY}\n\n {KEY}2 \n")
     monkeypatch.setenv("CHAJONG_API_KEY", KEY + "3")
     assert len(set(read_keys(file))) == 3
+    for empty in ("", " \n"):
+        monkeypatch.setenv("CHAJONG_API_KEY", empty)
+        with pytest.raises(DataError, match="is set and empty"):
+            read_keys(None)
+    monkeypatch.setenv("CHAJONG_API_KEY", KEY + "3")
     file.write_text("short\n")
     with pytest.raises(DataError, match="shorter than 16"):
         read_keys(file)
@@ -304,6 +357,7 @@ def test_any_multipart_is_read_or_refused() -> None:
 
     known = [b"--b", b"\r\n", b"--", b"Content-Disposition: form-data; ", b":"]
     known += [b'name="photo"', b'filename="a', b"\0\xff", b"=?utf-8?q?", b"x"]
+    known += [b"filename*=utf-8''a; filename*0*=b; ", b";" * 20]
     known += [b"filename*=undefined''x; ", b"name*=utf-7''+2AA-; ", b"filename*=idna''%ff; "]
 
     for encoding in ("undefined", "idna", "punycode", "utf-7", "unicode_escape", "a%00b", "utf-16"):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chajong.files import make_folder, writing
-from chajong.gallery import Gallery, public_id, unit
+from chajong.gallery import PICTURES, Gallery, public_id, unit
 from chajong.photos.decode import decode
 from chajong.photos.layout import PhotoRef
 from chajong.photos.reading import read_file
@@ -131,7 +131,7 @@ def _answers(held_out: Predictions | None) -> dict[str, Floats]:
 
 
 def _write_thumbnails(refs: Sequence[PhotoRef], draft: Path) -> None:
-    folder = make_folder(draft / "gallery" / "photos")
+    folder = make_folder(draft / "gallery" / PICTURES)
     for place, ref in enumerate(refs):
         photo = Image.fromarray(decode(read_file(ref.path), at_least_px=_THUMBNAIL_PX).pixels)
         photo.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX))

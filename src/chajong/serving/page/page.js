@@ -10,6 +10,7 @@ let t = WORDS[language];
 let model = null;    // what the service says of itself
 let shown = [];      // the photos, as they stand on the page
 let numPasted = 0;
+const GATHERED_MS = 400;
 
 // --- photos -------------------------------------------------------------------------------------
 
@@ -31,6 +32,8 @@ function take(files) {
 
 async function answer(photo) {
   const { signal } = photo.stop;
+  // The button goes, and the focus must not fall back to the top of the page.
+  if (document.activeElement === part(photo, "again")) part(photo, "headline").focus();
   photo.state = "waiting";
   photo.problem = null;
   show(photo);
@@ -46,6 +49,8 @@ async function answer(photo) {
         body: photo.file, signal, onBusy: (seconds) => busy(photo, seconds),
       });
       photo.answer = await found.json();
+      // Another bundle took its place: what is said of risks is no longer so.
+      if (model && photo.answer.bundle !== model.bundle) { model = null; await know().catch(() => {}); }
       photo.state = "answered";
     });
   } catch (error) {
@@ -249,7 +254,12 @@ function count() {
   $("copy_all").hidden = done === 0;
 }
 
-function tell(text) { $("news").textContent = text; }
+// What comes at once is said at once: a text that takes another's place may never be read out.
+const news = [];
+function tell(text) {
+  if (news.push(text) > 1) return;
+  setTimeout(() => { $("news").textContent = news.splice(0).join("; "); }, GATHERED_MS);
+}
 
 function words(root) {
   for (const node of root.querySelectorAll("[data-text]")) node.textContent = t[node.dataset.text];

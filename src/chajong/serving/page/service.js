@@ -2,6 +2,7 @@
 
 const AT_ONCE = 3;
 const LONGEST_BUSY_MS = 120_000;
+const OF_PROXIES = { 413: "too-many-for-way", 502: "gone", 504: "deadline" };  // they have no words of ours
 
 let key = null;       // kept in memory only
 let asked = null;     // the question for the key that is on show
@@ -100,7 +101,7 @@ async function problemIn(answer) {
   try { body = JSON.parse(text); } catch { /* of a proxy, not of the service */ }
   const type = String(body?.type ?? "").split(":").pop();
   const detail = body === null ? `${answer.status} ${answer.statusText}` : body.detail ?? body.title ?? "";
-  return new Problem(type || "bug", detail, body);
+  return new Problem(type || OF_PROXIES[answer.status] || "bug", detail, body);
 }
 
 // All that wait for a key wait for the same one.

@@ -60,6 +60,7 @@ export const WORDS = {
     nothing: "There was no photo in that.",
     problem: (type, limits) => ({
       "too-many-bytes": ["The file is too large", `At most ${megabytes(limits?.max_bytes)} are taken. Send a smaller copy.`],
+      "too-many-for-way": ["The file is too large for the way here", "A server in between takes smaller ones only. Send a smaller copy, or tell whoever runs the service."],
       "too-many-pixels": ["The photo has too many pixels", `At most ${limits?.max_megapixels ?? "…"} megapixels are taken. Send a smaller copy.`],
       "too-many-frames": ["This is a moving picture", "Send one picture of it."],
       "unknown-format": ["This is no photo that can be read", "Send it as JPEG, PNG or WebP."],
@@ -123,6 +124,7 @@ export const WORDS = {
     nothing: "사진이 없습니다.",
     problem: (type, limits) => ({
       "too-many-bytes": ["파일이 너무 큽니다", `최대 ${megabytes(limits?.max_bytes)}입니다. 더 작게 만들어 보내세요.`],
+      "too-many-for-way": ["파일이 중간 서버의 한도보다 큽니다", "더 작게 만들어 보내거나 서비스 운영자에게 알려 주세요."],
       "too-many-pixels": ["사진의 픽셀이 너무 많습니다", `최대 ${limits?.max_megapixels ?? "…"}메가픽셀입니다. 더 작게 만들어 보내세요.`],
       "too-many-frames": ["움직이는 그림입니다", "그중 한 장만 보내세요."],
       "unknown-format": ["읽을 수 있는 사진이 아닙니다", "JPEG, PNG 또는 WebP로 보내세요."],

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from chajong.environment import package_version
 from chajong.serving.service.guard import Guard
@@ -84,7 +85,7 @@ def make_app(settings: Settings, keeper: Keeper, metrics: Metrics) -> FastAPI:
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
-        return describe(plain(), keeper.ready.answerer, settings.keys)
+        return describe(plain(), keeper.ready.example, settings.keys)
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
@@ -94,7 +95,7 @@ def _add_states(app: FastAPI, keeper: Keeper, metrics: Metrics) -> None:
     @app.get(
         "/v1/model",
         response_model=Model,
-        responses=problems(401),
+        responses=problems(401, 403),
         tags=["service"],
         description="Tell what answers: classes, fingerprint, card, proof, risk, limits.",
     )
@@ -108,7 +109,7 @@ def _add_states(app: FastAPI, keeper: Keeper, metrics: Metrics) -> None:
         tags=["service"],
         description="Tell whether the process lives.",
     )
-    async def healthz() -> Response:
+    async def healthz(_: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     @app.get(
@@ -118,15 +119,19 @@ def _add_states(app: FastAPI, keeper: Keeper, metrics: Metrics) -> None:
         tags=["service"],
         description="Tell whether it takes photos.",
     )
-    async def readyz() -> Response:
+    async def readyz(_: Request) -> Response:
         if keeper.is_stopping:
             raise Refusal("stopping", "The service is about to end.", "Ask another one.")
         return JSONResponse({"status": "ready"})
 
+    # Monitors ask for the head alone; of pages it is given with GET.
+    for path, state in (("/healthz", healthz), ("/readyz", readyz)):
+        app.router.routes.append(Route(path, state, methods=["HEAD"]))
+
     @app.get(
         "/metrics",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}}, **problems(401)},
+        responses={200: {"content": {"text/plain": {}}}, **problems(401, 403)},
         tags=["service"],
         description="Tell Prometheus.",
     )

@@ -7,6 +7,7 @@ answered by the old one. A bad bundle is refused, and the old one goes on.
 import asyncio
 import json
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,29 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from chajong.bundle import Bundle
+from chajong.gallery import PICTURES
 from chajong.serving.engine import Engine
 from chajong.serving.service.answering import Answerer
 from chajong.serving.service.batcher import Batcher
 from chajong.serving.service.metrics import Metrics
+from chajong.serving.service.schemas import Refused, example
 from chajong.serving.service.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 Traces = tuple[tuple[str, int, int, int], ...]
 """Name, size, time and number of each file of a bundle: they tell when it may be another."""
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A new bundle that was not taken.
-
-    Attributes:
-        when: ISO 8601.
-        detail: Why.
-    """
-
-    when: str
-    detail: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +37,13 @@ class Ready:
         answerer: Who answers.
         batcher: Its threads.
         facts: What is told of it.
+        example: One of its answers.
     """
 
     answerer: Answerer
     batcher: Batcher
     facts: dict[str, Any]
+    example: dict[str, Any]
 
     @property
     def fingerprint(self) -> str:
@@ -136,11 +128,14 @@ class Keeper:
         engine = Engine.open(bundle, settings.runtime, settings.precision)
         answerer = Answerer.of(engine, settings.risk)
         facts = _facts(answerer, settings)
-        return Ready(answerer, Batcher(answerer, settings.limits, self._metrics), facts)
+        batcher = Batcher(answerer, settings.limits, self._metrics)
+        return Ready(answerer, batcher, facts, example(answerer))
 
 
 def traces(folder: Path) -> Traces:
     """Look at the files of a bundle without reading them.
+
+    Not at the small pictures, of which there may be ten thousand, but at when their folder changed.
 
     Args:
         folder: Where it lies, or will.
@@ -151,12 +146,19 @@ def traces(folder: Path) -> Traces:
     found = []
     with suppress(OSError):  # it is being replaced at this moment
         if Bundle.is_in(folder):
-            for path in sorted(folder.rglob("*")):
+            for path in sorted(_but_pictures(folder)):
                 about = path.stat()
                 name = path.relative_to(folder).as_posix()
                 found.append((name, about.st_size, about.st_mtime_ns, about.st_ino))
             return tuple(found)
     return ()
+
+
+def _but_pictures(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        yield path
+        if path.is_dir() and path.name != PICTURES:
+            yield from _but_pictures(path)
 
 
 def _facts(answerer: Answerer, settings: Settings) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from pydantic import TypeAdapter
 
 from chajong.photos.header import read_header
 from chajong.serving.service.answering import Abilities, Answerer, Near
-from chajong.serving.service.keeper import Refused
 from chajong.serving.service.problems import MEDIA_TYPE, Problem
 from chajong.serving.verdict import Verdict
 
@@ -72,6 +71,19 @@ class Parts:
 
     bundle: str
     answers: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A new bundle that was not taken.
+
+    Attributes:
+        when: ISO 8601.
+        detail: Why.
+    """
+
+    when: str
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -172,12 +184,14 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": "A problem.", "content": content} for status in statuses}
 
 
-def describe(plain: dict[str, Any], answerer: Answerer, keys: Sequence[bytes]) -> dict[str, Any]:
+def describe(
+    plain: dict[str, Any], answer: dict[str, Any], keys: Sequence[bytes]
+) -> dict[str, Any]:
     """Complete what OpenAPI says: problems, the key, and an answer of this very bundle.
 
     Args:
         plain: What the framework says of the routes; it is changed.
-        answerer: Who answers.
+        answer: The example of one.
         keys: Whether any is needed.
 
     Returns:
@@ -193,7 +207,6 @@ def describe(plain: dict[str, Any], answerer: Answerer, keys: Sequence[bytes]) -
             if path.startswith(LOCKED):
                 for operation in paths[path].values():
                     operation["security"] = [{"key": []}]
-    answer = _example(answerer)
     several = {
         "bundle": answer["bundle"],
         "answers": [{"name": "car.jpg", "status": 200, "answer": answer, "problem": None}],
@@ -204,8 +217,15 @@ def describe(plain: dict[str, Any], answerer: Answerer, keys: Sequence[bytes]) -
     return plain
 
 
-# A golden photo of the bundle and its answer.
-def _example(answerer: Answerer) -> dict[str, Any]:
+def example(answerer: Answerer) -> dict[str, Any]:
+    """Give the answer to a golden photo of a bundle.
+
+    Args:
+        answerer: Who answers.
+
+    Returns:
+        What JSON can hold.
+    """
     bundle, proof = answerer.engine.bundle, answerer.engine.proof
     name = bundle.golden.photos[0]
     header = read_header((bundle.folder / "golden" / name).read_bytes())

@@ -30,6 +30,7 @@ from chajong.serving.service.settings import Limits, Settings
 
 _MAX_HEAD_BYTES = 16384
 _FAREWELL_S = 0.5
+_IDLE_S = 75  # longer than proxies keep their connections, so that none is closed as it is used
 _TICKS_A_SECOND = 10  # of uvicorn's main loop
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -44,6 +45,8 @@ def serve(settings: Settings) -> None:
         BundleError: If it cannot be used.
         ResourceError: If the address cannot be had.
     """  # noqa: DOC502 raised by what it calls
+    # Asked for a new bundle before the first is open, it would end.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logging.basicConfig(format="chajong: %(message)s", level=logging.WARNING)
     logging.getLogger("chajong").setLevel(logging.INFO)
     metrics = Metrics()
@@ -103,6 +106,7 @@ class _Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
+                timeout_keep_alive=_IDLE_S,
                 timeout_graceful_shutdown=math.ceil(limits.body_s + limits.deadline_s),
             )
         )
@@ -161,11 +165,24 @@ class _Connection(H11Protocol):
     # None where the next step is ours.
     def _allowed_s(self, unread: int) -> float | None:
         if self.conn.their_state is h11.IDLE and not unread:
-            return self.limits.head_s
+            is_between = self.cycle is not None and not self.conn.trailing_data[0]
+            return None if is_between else self.limits.head_s  # between requests uvicorn hangs up
         if self.conn.their_state is h11.SEND_BODY:
             # The application refuses a slow body itself; what still comes is thrown away.
-            return self.limits.body_s + self.limits.head_s
+            return (self.limits.body_s + self.limits.head_s) if self._is_answered else None
         return self.limits.body_s if unread else None
+
+    @property
+    def _is_answered(self) -> bool:
+        return self.cycle is not None and self.cycle.response_complete
+
+    def data_received(self, data: bytes) -> None:
+        # The limit on heads that are not whole yet lets one pass that comes in one piece.
+        is_whole = len(data) <= _MAX_HEAD_BYTES or b"\r\n\r\n" in data[:_MAX_HEAD_BYTES]
+        if self.conn.their_state is h11.IDLE and not is_whole:
+            self.send_400_response("The request's head is too long.")
+        else:
+            super().data_received(data)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)

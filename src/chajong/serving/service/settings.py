@@ -34,7 +34,7 @@ class Limits:
         max_connections: At once.
         deadline_s: From the last byte of a request to its answer, in seconds.
         head_s: For sending the head of a request.
-        body_s: For sending its body.
+        body_s: For sending its body, and more as long as it comes at a walking pace.
     """
 
     max_bytes: int = 20 * _MIB
@@ -116,10 +116,16 @@ def read_keys(file: Path | None) -> tuple[bytes, ...]:
         SHA-256 of each.
 
     Raises:
-        DataError: If the file cannot be read or holds no key, or a key is too short or
-            does not fit into a header.
+        DataError: If the file cannot be read or holds no key, the variable is empty, or a key is
+            too short or does not fit into a header.
     """
-    keys = [key] if (key := os.environ.get(KEY_VARIABLE, "").strip()) else []
+    said = os.environ.get(KEY_VARIABLE)
+    keys = [] if said is None else [said.strip()]
+    if keys == [""]:
+        raise DataError(
+            f"{KEY_VARIABLE} is set and empty, which would let anybody in. Put a key into it, or "
+            "unset it."
+        )
     if file is not None:
         keys += (found := list(_lines(file)))
         if not found:

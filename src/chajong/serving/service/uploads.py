@@ -19,6 +19,8 @@ from chajong.serving.service.problems import Refusal
 from chajong.serving.service.settings import Limits
 
 _MAX_HEAD_BYTES = 4096
+_MAX_TYPE, _MAX_PARAMETERS = 512, 16  # the parser takes the square of both
+_LEAST_BYTES_A_S = 16 * 1024
 _MAX_NAME = 255
 _MAX_OVERHEAD_BYTES = 16384  # of multipart around one photo
 
@@ -106,16 +108,20 @@ class Uploads:
     async def _read(self, request: Request, max_bytes: int, held: "_Held") -> bytes:
         chunks, num_bytes = [], 0
         try:
-            async with asyncio.timeout(self._limits.body_s):
+            async with asyncio.timeout(self._limits.body_s) as limit:
+                end = limit.when() or 0.0
                 async for chunk in request.stream():
                     chunks.append(chunk)
                     num_bytes += len(chunk)
+                    # Several photos over a slow line are slow, and each still comes.
+                    limit.reschedule(end + num_bytes / _LEAST_BYTES_A_S)
                     check_bytes(num_bytes, max_bytes)
                     held.grow_to(num_bytes)
         except TimeoutError as error:
             raise Refusal(
                 "slow-body",
-                f"The body was not here after {self._limits.body_s:g} s.",
+                f"The body was not here after {self._limits.body_s:g} s and "
+                f"{num_bytes:,} bytes, fewer than {_LEAST_BYTES_A_S:,} a second.",
                 "Send smaller photos, or over a better line.",
                 {"Connection": "close"},
             ) from error
@@ -177,13 +183,16 @@ def check_bytes(num_bytes: int, max_bytes: int) -> None:
 
 # The boundary of multipart; none if the body is something else.
 def _boundary(request: Request) -> bytes | None:
+    said = request.headers.get("content-type", "application/octet-stream")
+    if len(said) > _MAX_TYPE or said.count(";") > _MAX_PARAMETERS:
+        raise _broken("its Content-Type is too long")
     head = Message()
-    head["content-type"] = request.headers.get("content-type", "application/octet-stream")
+    head["content-type"] = said
     if head.get_content_type() != "multipart/form-data":
         return None
     try:
         found = head.get_boundary()
-    except ValueError:  # in an encoding that is none
+    except (ValueError, TypeError):  # in an encoding that is none, in parts that are not all there
         found = None
     if not found or not re.fullmatch(r"[ -~]{1,200}", found):
         raise _broken("its Content-Type names no boundary")
@@ -215,6 +224,8 @@ def _file(piece: bytes, field: str) -> Upload:
     head, found, data = piece.partition(b"\r\n\r\n")
     if not found or not head.startswith(b"\r\n") or len(head) > _MAX_HEAD_BYTES:
         raise _broken("a part has no head, or one that is too long")
+    if head.count(b";") > _MAX_PARAMETERS:
+        raise _broken("a part's head says too much")
     parsed = HeaderParser().parsestr(head[2:].decode(errors="replace"))
     name, file_name = (_parameter(parsed, key) for key in ("name", "filename"))
     if name != field:
@@ -230,7 +241,7 @@ def _parameter(head: Message, key: str) -> str:
     try:
         found = head.get_param(key, "", "content-disposition")
         value = collapse_rfc2231_value(found) if found is not None else ""
-    except ValueError as error:  # in an encoding that is none
+    except (ValueError, TypeError) as error:  # as above
         raise _broken("a name in it is in no known encoding") from error
     return value.encode(errors="replace").decode()  # halves of a character cannot be sent back
 
