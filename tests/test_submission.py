@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import chajong
 from chajong.errors import DataError, ResourceError, SubmissionError
 from chajong.labels import known_names
 from chajong.predictions import Predictions
@@ -265,3 +266,13 @@ def test_the_validator_wants_the_sample_to_the_letter(
     path = sampled(tmp_path, columns, ids).rename(tmp_path / "submission.csv")
     with pytest.raises(SubmissionError, match=message):
         validate_submission(path, sampled(tmp_path, SMALL, ("a", "b")))
+
+
+@pytest.mark.parametrize("name", ["sample.csv", "predictions.parquet", "submission.txt"])
+def test_what_is_read_is_not_written_over(name: str, tmp_path: Path) -> None:
+    for given in ("sample.csv", "predictions.parquet"):
+        (tmp_path / given).write_text("theirs")
+    with pytest.raises(SubmissionError, match=r"is given to be read|must end in \.csv"):
+        chajong.submit(tmp_path / "predictions.parquet", tmp_path / "sample.csv", tmp_path / name)
+    assert (tmp_path / "sample.csv").read_text() == "theirs"
+    assert (tmp_path / "predictions.parquet").read_text() == "theirs"

@@ -172,10 +172,16 @@ def submit(
     Raises:
         SubmissionError: If the competition would refuse or punish it; nothing is written then.
         DataError: If the sample cannot be read.
-    """  # noqa: DOC502 raised by what it calls
+    """  # noqa: DOC503 DataError raised by what it calls
+    from chajong.errors import SubmissionError
     from chajong.predictions import Predictions
     from chajong.submission import make_submission, validate_submission, write_submission
 
+    for given in (sample, predictions):
+        if not isinstance(given, Predictions) and Path(given).resolve() == Path(out).resolve():
+            raise SubmissionError(f"{out} is given to be read. Choose another file with --out.")
+    if Path(out).suffix.lower() != ".csv":
+        raise SubmissionError(f"{out} must end in .csv, which is what the competition takes.")
     if not isinstance(predictions, Predictions):
         predictions = Predictions.load(Path(predictions))
     fallback = None if unreadable == "refuse" else unreadable

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chajong.cli_options import CacheOption, check_json
+from chajong.cli_options import CacheOption, check_ending
 from chajong.wording import command
 
 
@@ -19,8 +19,9 @@ def suspects(
     from chajong.experiments.again import review_command
     from chajong.run import Run
 
-    found = find_suspects(run)
     path = out or run / "suspects.csv"
+    check_ending(path, ".csv")
+    found = find_suspects(run)
     found.save(path)
     for row in found.table.head(top).iter_rows(named=True):
         twin = f"  a duplicate is {row['duplicate_says']}" if row["duplicate_says"] else ""
@@ -65,7 +66,7 @@ def expect(
     """Say what the log loss on photos without answers will be, with a 90 % interval."""
     from chajong.api import expect as foresee
 
-    check_json(out)
+    check_ending(out, ".json")
     said = foresee(runs, test, cache=cache)
     if out is not None:
         said.save(out)

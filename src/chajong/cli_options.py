@@ -34,14 +34,15 @@ CatalogueOption = Annotated[
 ]
 
 
-def check_json(out: Path | None) -> None:
-    """Refuse a name that promises something else than JSON, before the work.
+def check_ending(out: Path | None, ending: str) -> None:
+    """Refuse a name that promises something else than is written, before the work.
 
     Args:
         out: The file to write, if any.
+        ending: How its name must end, such as `.json`.
 
     Raises:
-        ChajongError: If its name does not end in `.json`.
+        ChajongError: If it does not.
     """
-    if out is not None and out.suffix != ".json":
-        raise ChajongError(f"--out must end in .json. Got {out}.")
+    if out is not None and out.suffix != ending:
+        raise ChajongError(f"--out must end in {ending}. Got {out}.")

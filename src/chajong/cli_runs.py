@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from chajong.cli_options import CacheOption, LayoutOption, Service, check_json
+from chajong.cli_options import CacheOption, LayoutOption, Service, check_ending
 from chajong.progress import say
 from chajong.wording import command
 
@@ -195,7 +195,7 @@ def compare(
     """Say whether B is better than A, worse, or whether the difference is noise."""
     from chajong.api_runs import compare
 
-    check_json(out)
+    check_ending(out, ".json")
     found = compare([a, *(also_a or [])], [b, *(also_b or [])], noise=noise)
     if out is not None:
         found.save(out)

@@ -384,6 +384,22 @@ class _Format(BaseModel):
     format: int
 
 
+def refuse_run(folder: Path, what: str) -> None:
+    """Refuse to write something else into a run's folder, where files have the same names.
+
+    Args:
+        folder: Where to.
+        what: What would be written.
+
+    Raises:
+        RunError: If a run lies there.
+    """
+    if (folder / _RECORD).exists():
+        raise RunError(
+            f"{folder} holds a run, which {what} would overwrite. Choose another with --out."
+        )
+
+
 class _Done(BaseModel):
     seconds: float
 

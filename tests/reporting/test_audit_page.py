@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from chajong.errors import ResourceError
+from chajong.errors import ResourceError, RunError
 from chajong.labels import Labels
 from chajong.manifest import ISSUE_COLUMNS, Manifest
 from chajong.photos.audit import Audit, full_audit
@@ -279,6 +279,13 @@ def test_an_audit_is_saved_with_its_page(tmp_path: Path, found: Audit) -> None:
     ]
     assert "tiny" in Page(tmp_path / "audit.html").sections
     assert Manifest.load(tmp_path).fingerprint == found.manifest.fingerprint
+
+
+def test_a_run_gives_no_way_to_an_audit(tmp_path: Path, found: Audit) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(RunError, match="holds a run, which an audit would overwrite"):
+        list(save_audit(found, tmp_path))
+    assert not (tmp_path / "manifest.parquet").exists()
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

@@ -184,6 +184,24 @@ def test_an_unknown_form_is_refused_before_any_work(engine: Engine, tmp_path: Pa
         predict(engine, Source(None, lambda: iter(())), tmp_path / "out.xlsx")
 
 
+@pytest.mark.parametrize("name", ["test.csv", "oof.parquet", "notes.jsonl"])
+def test_only_answers_give_way_to_answers(
+    name: str, engine: Engine, run: Run, few: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    if name == "oof.parquet":
+        path.write_bytes(run.predictions_path.read_bytes())
+    else:
+        path.write_text("ID,img_path\nTEST_1,./test/TEST_1.jpg\n")
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="is there and holds no answers"):
+        asked(engine, few, path)
+    assert path.read_bytes() == before
+    path.unlink()
+    for _ in range(2):  # the second in the place of the first
+        predict(engine, open_source(str(few)), path)
+
+
 def test_zips_of_other_machines(tmp_path: Path, few: Path) -> None:
     photo = next((few / "좋은").iterdir()).read_bytes()
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:

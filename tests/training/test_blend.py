@@ -161,6 +161,13 @@ def test_a_run_that_changed_is_refused(blend: Blend) -> None:
         predict_blend(other, Run.load(Path(blend.members[0].run)).manifest().root, CPU)
 
 
+def test_a_run_gives_no_way_to_a_blend(run: Run) -> None:
+    before = run.predictions_path.read_bytes()
+    with pytest.raises(RunError, match="holds a run, which a blend would overwrite"):
+        blend_runs([run], run.folder)
+    assert run.predictions_path.read_bytes() == before
+
+
 def test_members_must_agree(run: Run, tmp_path: Path) -> None:
     table = look_again(run, VIEWS)
     with pytest.raises(RunError, match="each run once"):

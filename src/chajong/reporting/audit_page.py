@@ -18,6 +18,7 @@ from chajong.recipes import named_recipe
 from chajong.reporting.advice import ADVICE, Advice, advice_on
 from chajong.reporting.page import Tile, counted, render_page, thumbnails
 from chajong.reporting.plots import Figure, figures
+from chajong.run import refuse_run
 
 MOST_PHOTOS, MOST_GROUPS, MOST_IN_GROUP = 24, 16, 6
 """Photos of an issue, groups of an issue, and photos of a group, that are shown."""
@@ -148,7 +149,9 @@ def save_audit(found: Audit, folder: Path) -> Iterator[str]:
 
     Raises:
         ResourceError: If it cannot be written.
-    """  # noqa: DOC502 raised by `save`
+        RunError: If a run lies there.
+    """  # noqa: DOC502 raised by `save` and `refuse_run`
+    refuse_run(folder, "an audit")
     found.save(folder)
     yield f"tables: {folder / 'manifest.parquet'}, {folder / 'issues.parquet'}"
     yield f"picture: {contact_sheet(found.manifest, folder / 'issues.jpg')}"

@@ -20,7 +20,7 @@ from chajong.bundle import refuse_inside
 from chajong.depths import DEEPEST_FIRST
 from chajong.errors import DataError
 from chajong.files import fingerprint, locked, make_folder, replacing, write_text
-from chajong.parquet import join_parquet, read_parquet
+from chajong.parquet import join_parquet, read_parquet, read_texts
 from chajong.predictions import Predictions
 from chajong.progress import say
 from chajong.serving.verdict import Verdict
@@ -61,7 +61,7 @@ def check_out(out: Path) -> Path:
         The same.
 
     Raises:
-        DataError: If its suffix is unknown, or a folder is there.
+        DataError: If its suffix is unknown, or a folder is there, or a file of something else.
         BundleError: If it would lie in a bundle.
     """  # noqa: DOC503 BundleError raised by `refuse_inside`
     if out.suffix.lower() not in SUFFIXES:
@@ -70,8 +70,29 @@ def check_out(out: Path) -> Path:
         )
     if out.is_dir():
         raise DataError(f"{out} is a folder. Give the name of a file.")
+    if not _gives_way(out):
+        raise DataError(
+            f"{out} is there and holds no answers, so it does not give way to them. Choose another "
+            "name with --out, or take it away first."
+        )
     refuse_inside(out)
     return out
+
+
+def _gives_way(out: Path) -> bool:
+    # Only answers to earlier questions: no list of photos, and no out-of-fold table.
+    if not out.exists():
+        return True
+    try:
+        if out.suffix.lower() == ".parquet":
+            return read_texts(out).get("kind") == "test"
+        with out.open("rb") as file:
+            begin = file.read(80).decode("utf-8-sig", errors="replace")
+    except OSError:
+        return True  # nothing can be read there: writing will tell
+    except pl.exceptions.PolarsError:
+        return False
+    return not begin or begin.startswith(("id,status,", '{"id": '))
 
 
 def _encoding(out: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from chajong.blending.blend import Blend
 from chajong.blending.make import alone, make_blend
 from chajong.progress import say
-from chajong.run import Run
+from chajong.run import Run, refuse_run
 from chajong.score import Score
 from chajong.training.look_again import asker, look_again
 from chajong.training.sides import views_taken
@@ -59,8 +59,10 @@ def blend_runs(
         The blend and its scores.
 
     Raises:
-        RunError: If the runs are not of the same photos and classes, or one is there twice.
+        RunError: If the runs are not of the same photos and classes, one is there twice, or a run
+            lies where the blend should.
     """  # noqa: DOC502 raised by what it calls
+    refuse_run(out, "a blend")
     tables = [look_again(run, _views(run)) for run in runs]
     ask = None if photos is None else asker(photos)
     made, nested = make_blend(runs, tables, budget, out, ask, photos)
