@@ -111,7 +111,7 @@ export const WORDS = {
       none: (next) => `${{ maker: "제조사도", model: "모델도", generation: "세대가", exact: "클래스가" }[next.level]} 확실하지 않습니다. 가장 가능성이 높은 것은 ${next.name}(${next.share})입니다. `
         + "차 전체를 밖에서 찍은 사진을 써 보세요.",
       strange: (share) => "학습한 사진들과 많이 다릅니다. 차가 아니거나, 차의 일부만 보이거나, 클래스에 없는 모델일 수 있습니다."
-        + (share === null ? "" : ` 아는 차의 사진 ${share}보다 낯섭니다.`),
+        + (share === null ? "" : ` 아는 차 사진의 ${share}보다 낯섭니다.`),
     },
     heat: "판단 근거 보기", heat_off: "사진 보기", heat_asking: "살펴보는 중…",
     heat_note: (name) => `${name}의 판단 근거:`,
