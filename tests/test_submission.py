@@ -268,11 +268,11 @@ def test_the_validator_wants_the_sample_to_the_letter(
         validate_submission(path, sampled(tmp_path, SMALL, ("a", "b")))
 
 
-@pytest.mark.parametrize("name", ["sample.csv", "predictions.parquet", "submission.txt"])
+@pytest.mark.parametrize("name", ["sample.csv", "predictions.parquet"])
 def test_what_is_read_is_not_written_over(name: str, tmp_path: Path) -> None:
     for given in ("sample.csv", "predictions.parquet"):
         (tmp_path / given).write_text("theirs")
-    with pytest.raises(SubmissionError, match=r"is given to be read|must end in \.csv"):
+    with pytest.raises(SubmissionError, match="is given to be read"):
         chajong.submit(tmp_path / "predictions.parquet", tmp_path / "sample.csv", tmp_path / name)
     assert (tmp_path / "sample.csv").read_text() == "theirs"
     assert (tmp_path / "predictions.parquet").read_text() == "theirs"

@@ -180,8 +180,6 @@ def submit(
     for given in (sample, predictions):
         if not isinstance(given, Predictions) and Path(given).resolve() == Path(out).resolve():
             raise SubmissionError(f"{out} is given to be read. Choose another file with --out.")
-    if Path(out).suffix.lower() != ".csv":
-        raise SubmissionError(f"{out} must end in .csv, which is what the competition takes.")
     if not isinstance(predictions, Predictions):
         predictions = Predictions.load(Path(predictions))
     fallback = None if unreadable == "refuse" else unreadable

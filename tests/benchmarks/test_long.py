@@ -25,6 +25,7 @@ SMALL = (
     "model.backbone=test_resnet",
     "model.frozen_stages=0",
     "data.size_px=32",
+    "data.grow=[]",
     "data.eval_px=32",
     "train.batch_size=8",
     "infer.views=[plain]",

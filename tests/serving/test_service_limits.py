@@ -200,12 +200,12 @@ def test_a_head_that_comes_at_once_is_no_longer_than_others(patient: Running) ->
 def test_a_slow_body_that_comes_at_a_walking_pace(tight: Running, some: list[bytes]) -> None:
     # Slower than is allowed to begin with, but a hundred times as fast as dripping.
     head = f"POST /v1/predict HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
-    body = some[0] + bytes(90_000 - len(some[0]))
+    body = some[0] + bytes(270_000 - len(some[0]))
     with socket.create_connection(("127.0.0.1", tight.port), timeout=30) as line:
         line.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
         begun = time.monotonic()
-        for start in range(0, len(body), 6_000):
-            line.sendall(body[start : start + 6_000])
+        for start in range(0, len(body), 18_000):
+            line.sendall(body[start : start + 18_000])
             time.sleep(0.25)
         assert time.monotonic() - begun > 3
         # Taken; its deadline is another matter.
