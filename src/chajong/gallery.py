@@ -192,8 +192,8 @@ class Gallery:
         others -= np.logaddexp.reduce(others, axis=1, keepdims=True)
         # The fewer classes, the less there is to be torn between.
         unsure = _unsureness(others) / (1 - is_own.mean(axis=1))
-        others_alone = (own, np.delete(of, self.held_out))
-        return self._score(self._figures(self._embeddings[self.held_out], unsure, others_alone))
+        kinds_of_both = (own, np.delete(of, self.held_out))
+        return self._score(self._figures(self._embeddings[self.held_out], unsure, kinds_of_both))
 
     def calibrated(self, embeddings: Floats) -> "Gallery":
         """Learn what is usual.

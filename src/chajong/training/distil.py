@@ -54,7 +54,7 @@ def check_sides(teacher: Run | Blend, data: Data) -> None:
     Raises:
         RecipeError: If it does not take one of their sizes.
     """
-    for run in members_of(teacher) if isinstance(teacher, Blend) else (teacher,):
+    for run in _runs_of(teacher):
         network = empty_network(run.recipe.model, 2)
         for side_px in data.trained_px:
             if reason := why_not(network, side_px):
@@ -83,9 +83,8 @@ def networks_of(
     Raises:
         RunError: If the teacher has other classes, or other folds.
     """
-    runs = members_of(teacher) if isinstance(teacher, Blend) else (teacher,)
     eyes: list[Eye] = []
-    for run in runs:
+    for run in _runs_of(teacher):
         if run.labels.names != labels.names:
             raise RunError(
                 f"The teacher {run.folder} tells {len(run.labels.names)} classes that are not the "
@@ -100,6 +99,10 @@ def networks_of(
         models = run.done if split is None else (name,)
         eyes += [open_eye(run, model, device) for model in models]
     return tuple(eyes)
+
+
+def _runs_of(teacher: Run | Blend) -> Sequence[Run]:
+    return members_of(teacher) if isinstance(teacher, Blend) else (teacher,)
 
 
 def _same_folds(run: Run, split: Split) -> bool:
