@@ -73,6 +73,37 @@ def test_equal_classes_count_as_one_on_both_sides(tmp_path: Path) -> None:
     assert len(pair(sides[0], open_side([other.folder])).ids) == 38
 
 
+def test_sides_of_other_classes_choose_among_the_shared_ones(tmp_path: Path) -> None:
+    a, _ = two_runs(tmp_path)
+    table = Predictions.load(a.predictions_path)
+    # The same answers of a model that never heard of the third class, and of one more.
+    kept = [place for place, label in enumerate(LABELS) if label != NAMES[2]]
+    probs = table.probabilities()[kept][:, :2]
+    fewer = replace(
+        table,
+        ids=tuple(table.ids[place] for place in kept),
+        statuses=("ok",) * len(kept),
+        labels=tuple(LABELS[place] for place in kept),
+        folds=None,
+        classes=NAMES[:2],
+        log_probs=np.log(probs / probs.sum(axis=1, keepdims=True)).astype(np.float32)[:, None],
+    )
+    fewer.save(tmp_path / "fewer.parquet")
+    sides = open_side([a.folder]), open_side([tmp_path / "fewer.parquet"])
+    found = pair(*sides)
+    assert len(found.ids) == len(kept)
+    np.testing.assert_allclose(found.gaps, 0, atol=1e-6)
+    told = "1 known to {} only; both choose among the 2 that both know"
+    assert f"{'classes':<12} {told.format(a.folder)}" in known_differences(*sides)
+    # A class by its other name is one that both know.
+    labels = tuple({NAMES[2]: "라"}.get(label, label) for label in LABELS)
+    renamed = replace(table, classes=(*NAMES[:2], "라"), labels=labels)
+    renamed.save(tmp_path / "renamed.parquet")
+    other = replace(open_side([tmp_path / "renamed.parquet"]), equal=((NAMES[2], "라"),))
+    assert len(pair(sides[0], other).ids) == 40
+    assert not [line for line in known_differences(sides[0], other) if "known to" in line]
+
+
 def test_near_duplicates_share_a_group(tmp_path: Path) -> None:
     groups = [number // 2 * 2 for number in range(40)]
     labels = [LABELS[number // 2] for number in range(40)]

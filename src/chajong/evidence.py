@@ -69,11 +69,7 @@ class Evidence:
             raise PredictionsError(
                 f"Evidence of {n:,} held-out photos and {c} classes does not fit together: {found}."
             )
-        if min(len(np.unique(self.groups)), m) < MIN_PHOTOS:
-            raise PredictionsError(
-                f"An expectation needs {MIN_PHOTOS} held-out photos that are no duplicates, and "
-                f"{MIN_PHOTOS} to ask about. Got {len(np.unique(self.groups)):,} and {m:,}."
-            )
+        check_enough(self.groups, m)
         measured = (self.measures, self.shifted_measures, self.asked_measures)
         shapes = [len(each) for each in measured]
         said = (self.plain, self.shifted, self.asked)
@@ -83,6 +79,23 @@ class Evidence:
                 f"Evidence of {n:,} held-out photos and {m:,} asked about needs measures and an "
                 f"answer of each. Got measures of {shapes}, or numbers are missing."
             )
+
+
+def check_enough(groups: NDArray[np.int64], num_asked: int) -> None:
+    """Refuse too few photos to conclude anything from.
+
+    Args:
+        groups: (n,) of the held-out photos.
+        num_asked: Photos asked about.
+
+    Raises:
+        PredictionsError: If there are fewer than `MIN_PHOTOS` of either.
+    """
+    if min(len(np.unique(groups)), num_asked) < MIN_PHOTOS:
+        raise PredictionsError(
+            f"An expectation needs {MIN_PHOTOS} held-out photos that are no duplicates, and "
+            f"{MIN_PHOTOS} to ask about. Got {len(np.unique(groups)):,} and {num_asked:,}."
+        )
 
 
 def share_outside(

@@ -1,7 +1,8 @@
 """Predictions of two sides on the photos that both held out.
 
 A side is a run, a blend or an out-of-fold table, or several trainings of one recipe with different
-seeds.
+seeds. Where they do not know the same classes, both choose among those that both know: a choice
+among fewer is easier, and says nothing of who is better.
 
 Shapes: n photos, s trainings of a side, c classes.
 """
@@ -28,6 +29,7 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 _SEEDS = {"train.seed", "folds.seed"}
+_LEAST = 1e-30  # so that an answer which holds all shared classes impossible stays one
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,15 +242,14 @@ def pair(a: Side, b: Side) -> Pairs:
         b: The other.
 
     Returns:
-        What they lost on photos of the same id, content and class (equal ones count as one).
+        What they lost on photos of the same id, content and class (equal ones count as one), as
+        a choice among the classes that both know.
 
     Raises:
         PredictionsError: If there are none.
     """  # noqa: DOC502 raised by `Pairs`
-    names = sorted({name for side in (a, b) for table in side.tables for name in table.classes})
-    equal = tuple(dict.fromkeys([*a.equal, *b.equal]))
-    labels = Labels(tuple(names), tuple(pair for pair in equal if set(pair) <= set(names)))
-    counted = dict(zip(names, [names[place] for place in labels.canonical], strict=True))
+    labels = _all_labels(a, b)
+    counted = _counted(labels)
     shared = a.ids & b.ids
     relabelled = {
         id_
@@ -266,7 +267,8 @@ def pair(a: Side, b: Side) -> Pairs:
         "of another content on the other side": len(changed),
         "held out by some trainings of a side only": _unsteady(a) + _unsteady(b),
     }
-    outcomes_a, outcomes_b = _outcomes(a, ids, labels), _outcomes(b, ids, labels)
+    known = _known_to_both(a, b, counted)
+    outcomes_a, outcomes_b = (_outcomes(side, ids, labels, known) for side in (a, b))
     return Pairs(
         ids=tuple(ids),
         losses_a=outcomes_a[0],
@@ -290,7 +292,15 @@ def known_differences(a: Side, b: Side) -> tuple[str, ...]:
         A line for each value of the recipes, and for data, weights and folds, that is not the
         same; or what a side is, where it is no run. Then what keeps figures from being trusted.
     """
-    unsure = [line for side in (a, b) for run in side.runs for line in run.caution]
+    counted = _counted(_all_labels(a, b))
+    known = _known_to_both(a, b, counted)
+    unsure = [
+        f"{'classes':<12} {len(own - known)} known to {side.name} only; both choose among the "
+        f"{len(known)} that both know"
+        for side in (a, b)
+        if (own := {counted[name] for table in side.tables for name in table.classes}) > known
+    ]
+    unsure += [line for side in (a, b) for run in side.runs for line in run.caution]
     if a.manifest is None and b.manifest is None:
         unsure.append("near-duplicates are not known and count as photos of their own")
     if not a.runs or not b.runs:
@@ -319,16 +329,39 @@ def _unsteady(side: Side) -> int:
     return len(set().union(*side.answers) - side.ids)
 
 
-def _outcomes(side: Side, ids: Sequence[str], labels: Labels) -> tuple[Floats, NDArray[np.bool_]]:
+def _all_labels(a: Side, b: Side) -> Labels:
+    names = {name for side in (a, b) for table in side.tables for name in table.classes}
+    equal = dict.fromkeys([*a.equal, *b.equal])
+    return Labels(tuple(sorted(names)), tuple(pair for pair in equal if set(pair) <= names))
+
+
+def _counted(labels: Labels) -> dict[str, str]:
+    # The name that stands for each class: of equal ones the first.
+    return dict(zip(labels.names, [labels.names[place] for place in labels.canonical], strict=True))
+
+
+def _known_to_both(a: Side, b: Side, counted: Mapping[str, str]) -> set[str]:
+    tables = (*a.tables, *b.tables)
+    return set.intersection(*({counted[name] for name in table.classes} for table in tables))
+
+
+def _outcomes(
+    side: Side, ids: Sequence[str], labels: Labels, known: set[str]
+) -> tuple[Floats, NDArray[np.bool_]]:
     if not ids:
         return np.zeros((len(side.tables), 0)), np.zeros((len(side.tables), 0), np.bool_)
+    counted = _counted(labels)
     losses, right = [], []
-    for table, known in zip(side.tables, side.answers, strict=True):
-        pairs = tuple(pair for pair in labels.equal if set(pair) <= set(table.classes))
-        own = Labels(table.classes, pairs)
+    for table, answers in zip(side.tables, side.answers, strict=True):
+        kept = [place for place, name in enumerate(table.classes) if counted[name] in known]
+        names = tuple(table.classes[place] for place in kept)
+        own = Labels(names, tuple(pair for pair in labels.equal if set(pair) <= set(names)))
         places = {id_: place for place, id_ in enumerate(table.ids)}
         probs = table.probabilities()[[places[id_] for id_ in ids]]
-        found = outcomes(probs, own.indices([known[id_] for id_ in ids]), own.canonical)
+        if len(kept) < len(table.classes):
+            probs = probs[:, kept]
+            probs = probs / np.maximum(probs.sum(axis=1, keepdims=True), _LEAST)
+        found = outcomes(probs, own.indices([answers[id_] for id_ in ids]), own.canonical)
         losses.append(found.losses)
         right.append(found.top == found.truth)
     return np.stack(losses), np.stack(right)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from chajong.blending.fit import losses
-from chajong.blending.methods import METHODS, Table
+from chajong.blending.methods import METHODS, Method, Table
 from chajong.blending.nested import cheapest_good_enough, compare
-from chajong.pooling import normalised
+from chajong.pooling import Fitted, normalised
 from tests.blending.made_up import made_up
 
 
@@ -44,6 +44,22 @@ def test_a_better_view_is_found() -> None:
     found = compare(_table(2000, (1.5, 1.5, 0.3)))
     assert found.fitted.weights[2] > 0.5
     assert found.losses[found.chosen].mean() < found.losses[1].mean() - 0.05
+
+
+def test_looks_are_those_of_the_fit_that_is_used() -> None:
+    table = _table(300, (1.0, 1.0, 1.0))
+
+    def greedy(rows: Table) -> Fitted:
+        # Frugal on most of the photos, and not on all.
+        num = 3 if len(rows.truth) == 300 else 1
+        return Fitted(np.eye(3)[:num].sum(axis=0) / num, "log")
+
+    def steady(_: Table) -> Fitted:
+        return Fitted(np.array([0.5, 0.5, 0]), "log")
+
+    found = compare(table, (Method("greedy", "", greedy), Method("steady", "", steady)))
+    assert found.num_looks == (3, 2)
+    assert np.count_nonzero(found.fitted.weights) == found.num_looks[found.chosen]
 
 
 def test_the_nested_table_is_not_scored_by_itself() -> None:

@@ -11,6 +11,7 @@ import pytest
 from chajong.blending.blend import Blend
 from chajong.blending.make import make_blend
 from chajong.errors import DataError, RunError
+from chajong.experiments.notes import Note, add_note
 from chajong.photos.layout import find_unlabelled
 from chajong.pooling import normalised
 from chajong.predictions import Predictions
@@ -166,6 +167,23 @@ def test_a_run_gives_no_way_to_a_blend(run: Run) -> None:
     with pytest.raises(RunError, match="holds a run, which a blend would overwrite"):
         blend_runs([run], run.folder)
     assert run.predictions_path.read_bytes() == before
+
+
+def test_a_blend_with_a_leaderboard_score_gives_no_way_to_another(
+    run: Run, blend: Blend, tmp_path: Path
+) -> None:
+    add_note(tmp_path / "blend", Note("2026-01-31T09:00:00+00:00", "", board=0.5))
+    with pytest.raises(
+        RunError, match=r"with 1 note\(s\) on record, such as its leaderboard score"
+    ):
+        blend_runs([run], tmp_path / "blend", budget=1)
+    assert Blend.load(tmp_path / "blend") == blend
+
+
+def test_members_that_do_not_agree_are_refused_before_they_look(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="each run once"):
+        blend_runs([run, run], tmp_path / "b")
+    assert not list(run.folder.glob("fold-*/views.parquet"))
 
 
 def test_members_must_agree(run: Run, tmp_path: Path) -> None:

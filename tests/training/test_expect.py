@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from chajong.errors import DataError, RunError
+from chajong.errors import DataError, PredictionsError, RunError
 from chajong.photos.tone import AS_IT_IS, change_tone
 from chajong.pooling import geometric_mean
 from chajong.predictions import Predictions
@@ -126,6 +126,10 @@ def test_runs_that_tell_nothing_are_refused(run: Run, photos: Path, tmp_path: Pa
         expect([run, replace(run, record=record)], photos)
     (tmp_path / "none").mkdir()
     (tmp_path / "none" / "a.jpg").write_bytes(b"")
+    with pytest.raises(PredictionsError, match=r"20 to ask about. Got .* and 1\."):
+        expect([run], tmp_path / "none")
+    for number in range(20):
+        (tmp_path / "none" / f"{number}.jpg").write_bytes(b"")
     with pytest.raises(DataError, match="can be read"):
         expect([run], tmp_path / "none")
 

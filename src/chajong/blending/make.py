@@ -53,8 +53,8 @@ def make_blend(
 
     Raises:
         RunError: If the runs are not of the same photos and classes, or one is there twice.
-    """  # noqa: DOC502 raised by `_check`
-    _check(runs, tables)
+    """  # noqa: DOC502 raised by `check_members`
+    check_members(runs, tables)
     labels = runs[0].labels
     voices = np.concatenate([table.log_probs for table in tables], axis=1)
     data = _data(runs, tables, voices, labels, budget)
@@ -91,7 +91,16 @@ def make_blend(
     return blend, result
 
 
-def _check(runs: Sequence[Run], tables: Sequence[Predictions]) -> None:
+def check_members(runs: Sequence[Run], tables: Sequence[Predictions]) -> None:
+    """Refuse runs that cannot be blended.
+
+    Args:
+        runs: The members, each once.
+        tables: The out-of-fold table of each, whatever their views.
+
+    Raises:
+        RunError: If the runs are not of the same photos and classes, or one is there twice.
+    """
     names = [run.fingerprint for run in runs]
     if not runs or len(set(names)) < len(names):
         raise RunError(

@@ -24,7 +24,7 @@ class Comparison:
     Attributes:
         methods: m methods, the simplest first.
         losses: (m, n) the log loss of each photo, by a fit without its fold.
-        num_looks: m numbers of voices that each uses, on most of the photos.
+        num_looks: m numbers of voices that each uses, fitted on all photos: what it costs.
         chosen: The place of the method that is taken.
         fitted: The taken method, fitted on all photos.
         folds: (n,) the fold of each photo.
@@ -58,7 +58,7 @@ def compare(table: Table, methods: Sequence[Method] = METHODS, seed: int = 0) ->
     folds = _folds(table.groups, seed)
     lost = np.zeros((len(methods), len(table.truth)))
     fits: list[list[Fitted]] = []
-    with Progress("comparing blends", len(methods) * _NUM_FOLDS) as progress:
+    with Progress("comparing blends", len(methods) * (_NUM_FOLDS + 1), "fits") as progress:
         for fold in range(_NUM_FOLDS):
             held, rest = table.voices[folds == fold], table.rows(folds != fold)
             fits.append([])
@@ -67,16 +67,19 @@ def compare(table: Table, methods: Sequence[Method] = METHODS, seed: int = 0) ->
                 lost[place, folds == fold] = counted(fit(held), table.truth[folds == fold])
                 fits[-1].append(fit)
                 progress.advance(1)
-    num_looks = tuple(int(np.count_nonzero(fit.weights)) for fit in fits[0])
+        whole = []
+        for method in methods:
+            whole.append(method.fit(table))
+            progress.advance(1)
     nested = np.zeros((len(table.truth), table.voices.shape[2]), np.float32)
     for fold in range(_NUM_FOLDS):
         others = folds != fold
-        place = cheapest_good_enough(lost[:, others], table.groups[others], num_looks)
+        place = cheapest_good_enough(lost[:, others], table.groups[others], _looks(fits[fold]))
         nested[~others] = fits[fold][place](table.voices[~others])
+    num_looks = _looks(whole)
     chosen = cheapest_good_enough(lost, table.groups, num_looks)
-    fitted = methods[chosen].fit(table)
     taken = tuple(some[chosen] for some in fits)
-    return Comparison(tuple(methods), lost, num_looks, chosen, fitted, folds, taken, nested)
+    return Comparison(tuple(methods), lost, num_looks, chosen, whole[chosen], folds, taken, nested)
 
 
 def cheapest_good_enough(
@@ -98,6 +101,10 @@ def cheapest_good_enough(
     gaps = lost - lost[best]
     good = [place for place, gap in enumerate(gaps) if gap.mean() <= standard_error(gap, units)]
     return min(good, key=lambda place: (num_looks[place], place))
+
+
+def _looks(fits: Sequence[Fitted]) -> tuple[int, ...]:
+    return tuple(int(np.count_nonzero(fit.weights)) for fit in fits)
 
 
 def _folds(groups: Places, seed: int) -> Places:

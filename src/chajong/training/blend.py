@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chajong.blending.blend import Blend
-from chajong.blending.make import alone, make_blend
+from chajong.blending.make import alone, check_members, make_blend
+from chajong.errors import RunError
+from chajong.experiments.notes import read_notes
 from chajong.progress import say
 from chajong.run import Run, refuse_run
 from chajong.score import Score
-from chajong.training.look_again import asker, look_again
+from chajong.training.look_again import asker, held_out_table, look_again
 from chajong.training.sides import views_taken
 from chajong.training.views import VIEWS
 from chajong.training.weights import empty_network
@@ -60,15 +62,25 @@ def blend_runs(
 
     Raises:
         RunError: If the runs are not of the same photos and classes, one is there twice, or a run
-            lies where the blend should.
+            or a blend with notes lies where the blend should.
     """  # noqa: DOC502 raised by what it calls
     refuse_run(out, "a blend")
+    _refuse_noted(out)
+    check_members(runs, [held_out_table(run) for run in runs])
     tables = [look_again(run, _views(run)) for run in runs]
     ask = None if photos is None else asker(photos)
     made, nested = make_blend(runs, tables, budget, out, ask, photos)
     found = alone(tables, runs[0].labels)
     singly = tuple((runs[place].folder, view, loss) for place, view, loss in found)
     return Blended(made, nested, singly)
+
+
+def _refuse_noted(out: Path) -> None:
+    if Blend.is_in(out) and (num := len(read_notes(out))):
+        raise RunError(
+            f"{out} holds a blend with {num} note(s) on record, such as its leaderboard score, "
+            "which would seem to be of the new one. Choose another with --out."
+        )
 
 
 def _views(run: Run) -> tuple[str, ...]:

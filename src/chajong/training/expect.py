@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from chajong.errors import DataError, RunError
-from chajong.evidence import Evidence, share_outside
+from chajong.evidence import Evidence, check_enough, share_outside
 from chajong.expectation import Expectation
 from chajong.expectation import expect as conclude
 from chajong.photos.cache import build_cache, default_cache_folder
@@ -96,8 +96,9 @@ def gather(
     keep_large_blocks()
     refs = find_unlabelled(photos)
     device = device or pick_device()
-    asked = [_look_at_files(run, refs, device) for run in runs]
     held = _held_out(runs[0], tables)
+    check_enough(held.groups, len(refs))
+    asked = [_look_at_files(run, refs, device) for run in runs]
     stores = [_store(run, held, cache_folder) for run in runs]
     before, shades = _measure(stores[0])
     change = fit_change(shades, asked[0].levels, seed)
