@@ -134,7 +134,7 @@ def evaluate(
     groups = None
     if not isinstance(predictions, Predictions):
         path = Path(predictions)
-        is_table = path.suffix.lower() == ".parquet"
+        is_table = path.suffix.lower() in (".parquet", ".jsonl")  # the latter is refused there
         predictions = Predictions.load(path) if is_table else read_submission(path)
         photos = photos_of(path)
         known = {} if photos is None else photos.groups()

@@ -31,6 +31,12 @@ OK = "ok"
 
 _KEYS = ("classes", "views", "kind", "run")
 _COLUMN = "log_prob_"
+TO_SCORE = (
+    "It holds the likeliest classes only, for people to read. Predict again to a table of all "
+    "probabilities: chajong predict MODEL PHOTOS --out predictions.parquet"
+)
+"""What to do about answers in CSV or JSON lines, where predictions are asked for."""
+
 _SUM_TOLERANCE = 0.05  # wide enough for half precision, narrow enough to catch logits
 
 
@@ -186,6 +192,8 @@ class Predictions:
                 "Predictions are written by chajong train and chajong predict."
             ) from error
         except (OSError, ValueError, TypeError, pl.exceptions.PolarsError) as error:
+            if path.suffix.lower() in (".csv", ".jsonl"):
+                raise PredictionsError(f"{path} is no table of predictions. {TO_SCORE}") from error
             raise PredictionsError(
                 f"{path} cannot be read as predictions: {first_line(error)}. Make it "
                 "again by chajong predict."

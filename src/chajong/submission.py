@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from chajong.errors import SubmissionError
 from chajong.files import write_csv
 from chajong.matching import Match, match_ids
-from chajong.predictions import OK, Predictions
+from chajong.predictions import OK, TO_SCORE, Predictions
 from chajong.tables import read_columns, read_header
 from chajong.wording import did_you_mean, listed, nfc
 
@@ -117,10 +117,12 @@ def read_submission(path: Path) -> Predictions:
 
     Raises:
         SubmissionError: If ids or classes repeat, or a number is not above 0 and at most 1, or a
-            row does not sum to 1 within 1e-3.
+            row does not sum to 1 within 1e-3, or it is no submission.
         DataError: If the file cannot be read or a cell is empty or not a number.
     """  # noqa: DOC502 DataError raised by `read_columns`
     header, ids = _read_sample(path)
+    if header[1] == "status":
+        raise SubmissionError(f"{path} is no submission. {TO_SCORE}")
     table = read_columns(path, dict.fromkeys(header[1:], pl.Float64))
     probs = table.to_numpy().astype(np.float64, copy=False)
     _check_numbers(path, ids, probs)

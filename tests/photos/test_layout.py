@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from chajong.errors import DataError
+from chajong.photos.audit import audit
 from chajong.photos.layout import Layout, find_photos, find_unlabelled
 from chajong.photos.sources import open_source
 
@@ -80,6 +81,22 @@ def test_class_folders_under_train_with_test_photos(tmp_path: Path) -> None:
     assert [photo.id for photo in open_source(str(tmp_path)).photos()] == ["test/deep/y.jpg"]
     asked = [photo.id for photo in find_unlabelled(tmp_path / "train")]
     assert asked == ["b/x.jpg"]
+
+
+def test_photos_beside_train_are_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, "train/a/1.jpg", "val/a/2.jpg", "valid/b/3.jpg", "notes/deep/4.txt", "test/5.jpg")
+    assert find_photos(tmp_path).passed_over == ("val", "valid")
+    audit(tmp_path, cache_folder=tmp_path / "cache")
+    said = capsys.readouterr().err
+    assert "also holds photos in 'val/', 'valid/', which are not read" in said
+    # What test.csv lists is read wherever it lies.
+    dacon(tmp_path / "dacon")
+    put(tmp_path / "dacon", "asked/TEST_2.jpg", "old/9.jpg")
+    with (tmp_path / "dacon" / "test.csv").open("a") as table:
+        table.write("TEST_2,./asked/TEST_2.jpg\n")
+    assert find_photos(tmp_path / "dacon").passed_over == ("old",)
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:

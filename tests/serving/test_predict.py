@@ -15,7 +15,8 @@ import pytest
 from polars.testing import assert_frame_equal
 from threadpoolctl import threadpool_limits
 
-from chajong.errors import BundleError, DataError
+import chajong
+from chajong.errors import BundleError, ChajongError, DataError
 from chajong.photos.decode import Unreadable
 from chajong.photos.reading import read_file
 from chajong.photos.sources import Source, open_source
@@ -116,6 +117,16 @@ def test_all_forms_say_the_same(engine: Engine, few: Path, tmp_path: Path) -> No
             assert (
                 told == parquet[name].to_list() == table[name].cast(parquet.schema[name]).to_list()
             )
+
+
+def test_answers_for_people_are_not_scored(engine: Engine, few: Path, tmp_path: Path) -> None:
+    (tmp_path / "sample.csv").write_text("ID,a,b\n1,0.5,0.5\n")
+    for name in ("answers.csv", "answers.jsonl"):
+        predict(engine, open_source(str(few)), out := tmp_path / name)
+        with pytest.raises(ChajongError, match=r"likeliest classes only.*predictions\.parquet"):
+            chajong.evaluate(out, {})
+        with pytest.raises(ChajongError, match=r"likeliest classes only.*predictions\.parquet"):
+            chajong.submit(out, tmp_path / "sample.csv", tmp_path / "submission.csv")
 
 
 def test_answers_say_as_much_as_the_risk_allows(engine: Engine, few: Path, tmp_path: Path) -> None:

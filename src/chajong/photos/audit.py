@@ -32,7 +32,9 @@ from chajong.photos.outliers import find_outliers
 from chajong.photos.scan import SCAN_VERSION, Scan, scan
 from chajong.photos.shift import Shift, as_set, find_shift
 from chajong.photos.walk import below
+from chajong.progress import say
 from chajong.recipes import named_recipe
+from chajong.wording import listed
 
 # Measured on 6,114 car photos and 400 altered copies of them of each kind; see also
 # benchmarks/duplicates_planted.py.
@@ -180,8 +182,8 @@ def full_audit(
         shift = find_shift(manifest, measures)
         return Audit(manifest, measures, shift, looked=False, corrected=corrected)
     features = look(manifest)
-    listed = find_outliers(manifest, features)
-    added = pl.DataFrame(listed, schema=ISSUE_COLUMNS, orient="row")
+    outliers = find_outliers(manifest, features)
+    added = pl.DataFrame(outliers, schema=ISSUE_COLUMNS, orient="row")
     issues = pl.concat([manifest.issues, added]).sort("issue", "id")
     shift = find_shift(manifest, measures, features)
     return Audit(
@@ -197,6 +199,12 @@ def _audited(
 ) -> tuple[Manifest, Measures]:
     data = data.absolute()
     found = find_photos(data, layout)
+    if found.passed_over:
+        beside = listed([f"{name}/" for name in found.passed_over])
+        say(
+            f"{data} also holds photos in {beside}, which are not read: folds of train/ take the "
+            "place of a validation set. To learn from them too, move them into train/<class>/"
+        )
     photos = found.photos if corrections is None else corrections.carried_out(found.photos)
     scans = (cache_folder or default_cache_folder()) / "scans"
     memory = scans / f"{fingerprint(str(data), SCAN_VERSION)}.parquet"
@@ -206,13 +214,13 @@ def _audited(
     alike = find_alike(table, found.root, scanned.thumbs)
     groups = pl.Series(group_numbers(table, alike), dtype=pl.Int64)
     table = table.with_columns(group=groups, scene=pl.Series(alike.scene, dtype=pl.Int64))
-    listed = [
+    further = [
         *duplicate_issues(table, alike, labels),
         *small_class_issues(table, alike, SMALL_CLASS_BELOW),
     ]
     issues = [
         *_faults(pl.concat([table, scanned.measures], how="horizontal")),
-        pl.DataFrame(listed, schema=ISSUE_COLUMNS, orient="row"),
+        pl.DataFrame(further, schema=ISSUE_COLUMNS, orient="row"),
     ]
     manifest = Manifest(labels, found.root, table, pl.concat(issues).sort("issue", "id"))
     return manifest, _measured(table, scanned.measures)

@@ -73,12 +73,14 @@ class Found:
         root: The folder that ids count from.
         photos: Train photos, then test photos, each sorted by id.
         sample: The competition's `sample_submission.csv`, where there is one.
+        passed_over: Folders beside `train/`, such as `val`, that hold photos which are not read.
     """
 
     layout: Layout
     root: Path
     photos: tuple[PhotoRef, ...]
     sample: Path | None = None
+    passed_over: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse repeated ids.
@@ -208,7 +210,8 @@ def _from_dacon(data: Path) -> Found:
     train = _sorted(_class_photos(data, data / "train"))
     test = _sorted(_unlabelled(data / "test.csv", data))
     sample = data / "sample_submission.csv"
-    return Found("dacon", data, (*train, *test), sample if sample.is_file() else None)
+    others = _others(data, test)
+    return Found("dacon", data, (*train, *test), sample if sample.is_file() else None, others)
 
 
 def _from_folders(data: Path) -> Found:
@@ -217,7 +220,14 @@ def _from_folders(data: Path) -> Found:
     train = _sorted(_class_photos(data, data / "train"))
     tested = photos_in(data / "test") if (data / "test").is_dir() else ()
     test = _sorted(_test_photo(data, path) for path in tested)
-    return Found("imagefolder", data, (*train, *test))
+    return Found("imagefolder", data, (*train, *test), passed_over=_others(data, test))
+
+
+def _others(data: Path, test: Iterable[PhotoRef]) -> tuple[str, ...]:
+    # What lies beside `train/`, if it holds photos that are not asked about either.
+    read = {"train", "test", *(below(photo.path, data).partition("/")[0] for photo in test)}
+    rest = (name for name in folders(data) if name not in read)
+    return tuple(name for name in rest if any(photos_in(data / name)))
 
 
 def _class_photos(root: Path, parent: Path) -> Iterator[PhotoRef]:
