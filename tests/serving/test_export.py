@@ -184,13 +184,24 @@ def test_the_gate(proof: Proof, said: str | None) -> None:
 
 
 def test_too_few_photos_prove_nothing(
-    run: Run, exported: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run,
+    exported: Bundle,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    with pytest.raises(BundleError, match=r"only 170 are there.*demo-photos DEMO, then --photos"):
+        export(run.folder, tmp_path / "bundle", photos / "green")
+    assert "exporting" not in capsys.readouterr().err  # it is said before the work
     graph = exported.folder / "members" / "0.onnx"
     monkeypatch.setattr(module, "write_graph", lambda *words: copied(graph, words[-1]))
+    shutil.copytree(photos / "green", tmp_path / "bad")
+    for number in range(500):
+        (tmp_path / "bad" / f"bad-{number}.jpg").write_bytes(b"")
     with pytest.raises(BundleError, match="only 170 can be read"):
-        export(run.folder, tmp_path / "bundle", photos / "green")
-    assert list(tmp_path.iterdir()) == []
+        export(run.folder, tmp_path / "bundle", tmp_path / "bad")
+    assert [path.name for path in tmp_path.iterdir()] == ["bad"]
 
 
 def test_a_run_that_is_not_done_is_refused(run: Run, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from chajong.run import Run, now
 from chajong.score import Score
 from chajong.serving.card import card_text, make_card
 from chajong.serving.engine import open_unchecked, photos_per_second
-from chajong.serving.proof import MIN_PHOTOS, Answers, Truth, compare, failures
+from chajong.serving.proof import Answers, Truth, compare, failures
 from chajong.serving.runtimes import has
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.gallery import make_gallery
@@ -42,7 +42,7 @@ from chajong.training.graph import write_graph
 from chajong.training.model import evaluation_preprocess
 from chajong.training.predict import members_of, open_eye
 from chajong.training.quantise import quantise
-from chajong.training.samples import Samples, own_samples, samples_of
+from chajong.training.samples import Samples, check_enough, own_samples, samples_of
 from chajong.unknown import Unknown
 from chajong.wording import first_line
 
@@ -122,6 +122,7 @@ def export(
     samples = (
         own_samples(subject.runs) if photos is None else samples_of(photos, labels, subject.labels)
     )
+    check_enough(len(samples.refs), "are there")
     kind = Kind(int8, thumbnails)
     return put_in_place(out, lambda draft: _make(subject, samples, draft, kind))
 
@@ -299,11 +300,7 @@ def _ask_torch(subject: Subject, samples: Samples) -> tuple[Answers, Samples]:
                 places += (start + readable).tolist()
                 start += len(batch)
                 progress.advance(len(batch))
-        if len(places) < MIN_PHOTOS:
-            raise BundleError(
-                f"A bundle is proven on at least {MIN_PHOTOS} photos, but only {len(places):,} can "
-                "be read. Give more with --photos, such as those of chajong demo-photos."
-            )
+        check_enough(len(places), "can be read")
         good = np.isin(np.arange(len(good)), places)
         said.append(np.concatenate(parts))
     return Answers(tuple(said)), samples.only(good)

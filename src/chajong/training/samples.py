@@ -19,6 +19,7 @@ from chajong.predictions import Predictions
 from chajong.progress import say
 from chajong.run import Run
 from chajong.score import read_truth
+from chajong.serving.proof import MIN_PHOTOS
 
 _NUM_COMPARED, _NUM_MEASURED = 1000, 128
 
@@ -51,6 +52,24 @@ class Samples:
         kept = tuple(self.refs[row] for row in np.flatnonzero(good))
         folds = tuple(each[good] for each in self.folds)
         return Samples(kept, self.classes[good], folds, self.to_measure)
+
+
+def check_enough(num_photos: int, what: str) -> None:
+    """Refuse fewer photos than a proof needs.
+
+    Args:
+        num_photos: How many there are.
+        what: What is known of them, behind their number.
+
+    Raises:
+        BundleError: If they are too few.
+    """
+    if num_photos < MIN_PHOTOS:
+        raise BundleError(
+            f"A bundle is proven on at least {MIN_PHOTOS} photos, but only {num_photos:,} {what}. "
+            "Give a folder of more with --photos; they need no labels. Without any: chajong "
+            "demo-photos DEMO, then --photos DEMO/train."
+        )
 
 
 def own_samples(runs: Sequence[Run]) -> Samples:
