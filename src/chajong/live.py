@@ -14,7 +14,7 @@ FILE = "live.json"
 
 _SILENT_S = 120.0
 
-Status = Literal["waiting", "training", "silent", "done"]
+Status = Literal["waiting", "training", "silent", "stopped", "done"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Live:
         seconds_left: Until the last step, at this rate.
         time_s: When this was written, in seconds since 1970.
         history: An entry an epoch that is done.
+        stopped: Whether it ended before the last step, by Ctrl-C or by an error.
     """
 
     epochs: int
@@ -38,6 +39,7 @@ class Live:
     seconds_left: float
     time_s: float = field(default_factory=time.time)
     history: tuple[dict[str, Any], ...] = ()
+    stopped: bool = False
 
     def save(self, folder: Path) -> None:
         """Write it.
@@ -54,7 +56,8 @@ class ModelState:
 
     Attributes:
         name: Number of the fold, or `all`.
-        status: `waiting` before it begins; `silent` if nothing has been heard for two minutes.
+        status: `waiting` before it begins; `silent` if nothing has been heard for two minutes;
+            `stopped` if it says that it ended early.
         live: Where it stands; none before it begins and once it is done.
         history: An entry an epoch that is done.
     """
@@ -89,5 +92,5 @@ def _state(run: Run, name: str) -> ModelState:
         if path.is_file():
             raise
         return _state(run, name)  # it was done between the two looks
-    silent = time.time() - live.time_s > _SILENT_S
-    return ModelState(name, "silent" if silent else "training", live, live.history)
+    status: Status = "silent" if time.time() - live.time_s > _SILENT_S else "training"
+    return ModelState(name, "stopped" if live.stopped else status, live, live.history)

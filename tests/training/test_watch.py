@@ -28,6 +28,7 @@ from rich.console import Console
 
 from chajong.errors import RunError
 from chajong.live import FILE, Live, ModelState, model_states
+from chajong.progress import Interrupted
 from chajong.recipe import Data, Grow
 from chajong.reporting.watch import _picture, sparkline, summary
 from chajong.run import Run, finish_model
@@ -35,6 +36,7 @@ from chajong.training import infer
 from chajong.training import telling as module
 from tests.training.conftest import Job
 from tests.training.processes import end, start_training
+from tests.training.test_going_on import ringing
 from tests.training.tiny import make_fit, make_recipe
 
 if TYPE_CHECKING:
@@ -64,6 +66,18 @@ def test_what_is_written_while_training(tmp_path: Path, monkeypatch: pytest.Monk
     assert all(live.photos_per_s > 0 for live in seen)
     left = [live.seconds_left for live in seen]
     assert left[1] > left[-2] > 0
+
+
+def test_a_training_that_is_stopped_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = all_that_is_told(monkeypatch)
+    with pytest.raises(Interrupted):
+        ringing(make_fit(tmp_path, make_recipe(train_epochs=3)), step=5).run()
+    assert [live.stopped for live in seen] == [*(False for _ in seen[1:]), True]
+    seen.clear()
+    make_fit(tmp_path, make_recipe(train_epochs=3)).run()
+    assert not any(live.stopped for live in seen)
 
 
 def test_a_long_validation_is_not_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,6 +126,11 @@ def test_states_of_models(finished: Run, tmp_path: Path, monkeypatch: pytest.Mon
     assert summary([state])[0][:4] == ("fold 1", "training", "1.2 of 4", "1.500")
     Live(4, 0.3, 1.5, 100.0, 60.0, time_s=time.time() - 300).save(run.model_folder("1"))
     assert model_states(run)[1].status == "silent"
+    # What is stopped is never silent.
+    Live(4, 0.3, 1.5, 100.0, 60.0, time_s=time.time() - 300, stopped=True).save(
+        run.model_folder("1")
+    )
+    assert model_states(run)[1].status == "stopped"
     (run.model_folder("1") / FILE).write_text("{")
     with pytest.raises(RunError, match="damaged"):
         model_states(run)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,7 @@ class Fit:
         with (
             explained(self.recipe.train),
             asked_to_stop() as stop,
+            self._telling or nullcontext(),
             Progress(title, photos, quiet=quiet, effort=effort) as progress,
         ):
             progress.skip(done)

@@ -45,6 +45,25 @@ class Telling:
         self._begin = self._shown = time.perf_counter()
         self._live: Live | None = None
 
+    def __enter__(self) -> "Telling":
+        """Begin.
+
+        Returns:
+            Itself.
+        """
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Tell those who watch where the training ends early.
+
+        Args:
+            kind: Of what ended it; none if it is through.
+            *_: The rest of it.
+        """
+        if kind is not None and self._live is not None:
+            self._live = replace(self._live, stopped=True)
+            self._save()
+
     def epochs(self, history: Sequence[dict[str, Any]]) -> None:
         """Tell what epochs were like; those that were told before are known.
 
