@@ -60,9 +60,25 @@ def test_runs_as_json(call: Call) -> None:
     assert (code, row["run"], row["board"], row["board_private"]) == (0, "first", 1.5, 1.6)
     assert row["gap"] == pytest.approx(1.5 - row["log_loss"])
     assert call("runs", "--json", "--where", "board>2")[1] == "[]\n"
-    code, out, err = call("runs", "elsewhere")
+    Path("empty").mkdir()
+    code, out, err = call("runs", "empty")
     assert (code, out) == (0, "")
-    assert "There are no runs in elsewhere. Train one with: chajong train" in err
+    assert "There are no runs in empty. Train one with: chajong train" in err
+
+
+def test_what_is_no_folder_of_runs(call: Call) -> None:
+    for word, said in (
+        ("elsewhere", "There is no folder elsewhere"),
+        ("lsit", "No command and no folder 'lsit' (did you mean 'list'?)"),
+        ("runs/first", "runs/first is a run. List it with those beside it"),
+    ):
+        code, out, err = call("runs", word)
+        assert (code > 0, out) == (True, "")
+        assert said in err
+    assert call("runs", "compare", "runs/first", "runs/better0") == call(
+        "compare", "runs/first", "runs/better0"
+    )
+    assert "compare" not in call("runs", "--help")[1].partition("Commands:")[2]
 
 
 def test_notes_are_kept_and_shown(call: Call) -> None:

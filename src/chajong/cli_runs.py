@@ -9,13 +9,17 @@ from typer.core import TyperGroup
 
 from chajong.cli_options import CacheOption, LayoutOption, Service, check_ending
 from chajong.progress import say
-from chajong.wording import command
+from chajong.wording import command, did_you_mean
 
 
 class _Listing(TyperGroup):
     # Without the name of a command the runs are listed: `chajong runs`, `chajong runs FOLDER`.
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         named = bool(args) and args[0] in {*self.commands, "--help"}
+        if args and not named and args[0][0:1] != "-" and not Path(args[0]).exists():
+            shown = [name for name, each in self.commands.items() if not each.hidden]
+            if meant := did_you_mean(args[0], shown):
+                ctx.fail(f"No command and no folder {args[0]!r}{meant}.")
         return super().parse_args(ctx, args if named else ["list", *args])
 
 
@@ -201,3 +205,6 @@ def compare(
         found.save(out)
     for line in found.lines():
         print(line)
+
+
+runs_app.command(hidden=True)(compare)  # `diff` is there too, so people look for it there

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chajong.blending.blend import Blend
+from chajong.errors import RunError
 from chajong.experiments import listing
 from chajong.experiments.listing import Row, list_runs, row_of
 from chajong.experiments.notes import Note, add_note
@@ -102,8 +103,10 @@ def test_runs_are_listed_newest_first_and_damaged_ones_are_named(
 
 def test_a_folder_without_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
-    for folder in (tmp_path, tmp_path / "missing", tmp_path / "file"):
-        assert list_runs(folder) == []
+    assert list_runs(tmp_path) == []
+    for name in ("missing", "file"):
+        with pytest.raises(RunError, match=f"There is no folder .*{name}"):
+            list_runs(tmp_path / name)
     assert capfd.readouterr().err == ""
     assert not (tmp_path / "missing").exists()
 
@@ -250,6 +253,12 @@ def test_listing_what_is_remembered_imports_nothing_slow(tmp_path: Path) -> None
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
     assert "done" in done.stdout
+
+
+def test_a_run_is_no_folder_of_runs(tmp_path: Path) -> None:
+    finished(tmp_path / "runs" / "good")
+    with pytest.raises(RunError, match=f"is a run. List .*: chajong runs {tmp_path}/runs$"):
+        list_runs(tmp_path / "runs" / "good")
 
 
 def test_a_linked_run_is_listed_by_the_name_of_the_link(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from chajong.environment import code_fingerprint
 from chajong.errors import ChajongError, ResourceError, RunError
 from chajong.photos.walk import check_utf8
 from chajong.progress import Progress, say
-from chajong.wording import moment
+from chajong.wording import command, moment
 
 if TYPE_CHECKING:
     from chajong.run import Run
@@ -104,7 +104,18 @@ def list_runs(folder: Path) -> list[Row]:
 
     Returns:
         The runs that can be read, the newest first.
+
+    Raises:
+        RunError: If there is no such folder, or it is a run.
     """
+    if (folder / _RECORD).exists():
+        beside = command("runs", folder.absolute().parent)
+        raise RunError(f"{folder} is a run. List it with those beside it: {beside}")
+    if not folder.is_dir():
+        raise RunError(
+            f"There is no folder {folder}, so no runs are in it. Name another, or train a run: "
+            "chajong train DATA --recipe NAME"
+        )
     known = _remembered(folder)
     rows: dict[str, Row] = {}
     seen: dict[str, _Seen] = {}
