@@ -1,4 +1,5 @@
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,18 @@ def test_the_picture_shows_every_score(tmp_path: Path) -> None:
     for colour, count in {"#1c2430": 4, "#2360b8": 4 + 3, "#c5701d": 2 + 2}.items():
         drawn = [style for style in styles if f"fill: {colour}" in style and "stroke" in style]
         assert len(drawn) == count + 1, colour
+
+
+def test_scores_of_one_evening_do_not_lie_on_each_other(tmp_path: Path) -> None:
+    times = ("01-01T10:00", "01-01T10:01", "06-01T10:00")
+    scores = [BoardScore("a", f"2026-{time}:00+09:00", 0.5, None, 0.6) for time in times]
+    draw_board(scores, tmp_path / "b.svg")
+    root = ElementTree.fromstring((tmp_path / "b.svg").read_text(encoding="utf-8"))
+    local = [use for use in root.iter(SVG) if "fill: #1c2430; stroke" in (use.get("style") or "")]
+    level = Counter(use.get("y") for use in local).most_common(1)[0][0]  # the legend is elsewhere
+    first, second, third = (float(use.get("x") or 0) for use in local if use.get("y") == level)
+    assert second - first == pytest.approx(third - second)
+    assert second - first > 100
 
 
 @pytest.mark.parametrize("suffix", [".png", ".PNG"])

@@ -1,4 +1,4 @@
-"""Leaderboard scores and local ones over time, as a picture.
+"""Leaderboard scores and local ones over time, as a picture: one step to the right a score.
 
 The colours are those of the pages (`templates/base.html`).
 """
@@ -21,7 +21,7 @@ _SERIES = {
     "board": ("leaderboard", "#2360b8", "s"),
     "board_private": ("leaderboard, private", "#c5701d", "D"),
 }
-_MOST_NAMES = 12
+_MOST_NAMES, _FEW, _NAME_LENGTH = 24, 3, 28
 
 
 def draw_board(scores: Sequence[BoardScore], path: Path) -> None:
@@ -47,7 +47,6 @@ def draw_board(scores: Sequence[BoardScore], path: Path) -> None:
         "text.color": _INK,
         "xtick.color": _FAINT,
         "ytick.color": _FAINT,
-        "date.converter": "concise",
         "svg.hashsalt": "chajong",
     }
     buffer = BytesIO()
@@ -56,6 +55,7 @@ def draw_board(scores: Sequence[BoardScore], path: Path) -> None:
         upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 2))
         _draw_scores(upper, scores)
         _draw_gaps(lower, scores)
+        _name_steps(lower, scores)
         kind = path.suffix[1:].lower()
         dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
         figure.savefig(buffer, format=kind, dpi=144, metadata=dated.get(kind))
@@ -67,7 +67,7 @@ def _draw_scores(axes: Any, scores: Sequence[BoardScore]) -> None:
     axes.set_title("Leaderboard and local log loss", loc="left", color=_INK)
     axes.set_ylabel("log loss")
     for key, (label, colour, marker) in _SERIES.items():
-        _draw_series(axes, scores, [getattr(row, key) for row in scores], label, colour, marker)
+        _draw_series(axes, [getattr(row, key) for row in scores], label, colour, marker)
     axes.legend(frameon=False, loc="best")
     axes.grid(axis="y", color=_LINE)
     axes.spines[["top", "right"]].set_visible(False)
@@ -78,29 +78,25 @@ def _draw_gaps(axes: Any, scores: Sequence[BoardScore]) -> None:
     axes.axhline(0, color=_INK, linewidth=1)
     for place, key in enumerate(("board", "board_private")):
         _, colour, marker = _SERIES[key]
-        _draw_series(axes, scores, [row.gaps[place] for row in scores], None, colour, marker)
-    for row in scores if len(scores) <= _MOST_NAMES else ():
-        gap = next((each for each in row.gaps if each is not None), None)
-        if gap is None:
-            continue
-        axes.annotate(
-            _name(row.run),
-            (_time(row), gap),
-            (0, 7),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-            color=_FAINT,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
-        )
-    axes.margins(x=0.08, y=0.25)
+        _draw_series(axes, [row.gaps[place] for row in scores], None, colour, marker)
+    axes.margins(y=0.25)
     axes.grid(axis="y", color=_LINE)
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _name_steps(axes: Any, scores: Sequence[BoardScore]) -> None:
+    # By their order, not by the clock: one evening's scores would lie on top of each other.
+    places = range(0, len(scores), -(-len(scores) // _MOST_NAMES))
+    labels = [f"{_name(scores[place].run)}, {_time(scores[place]):%m-%d %H:%M}" for place in places]
+    few = len(labels) <= _FEW
+    axes.set_xticks(
+        places, labels, fontsize=8, rotation=0 if few else 35, ha="center" if few else "right"
+    )
+    axes.set_xlim(-0.5, len(scores) - 0.5)
+
+
 def _draw_series(
     axes: Any,
-    scores: Sequence[BoardScore],
     values: Sequence[float | None],
     label: str | None,
     colour: str,
@@ -109,7 +105,7 @@ def _draw_series(
     there = [place for place, value in enumerate(values) if value is not None]
     if there:
         axes.plot(
-            [_time(scores[place]) for place in there],
+            there,
             [values[place] for place in there],
             label=label,
             color=colour,
@@ -133,6 +129,7 @@ def _korean_family() -> list[str]:
     return [font_manager.FontProperties(fname=str(font)).get_name()]
 
 
-def _name(text: str) -> str:
+def _name(run: str) -> str:
     # A dollar sign would begin a formula.
+    text = run if len(run) <= _NAME_LENGTH else f"{run[: _NAME_LENGTH - 1]}…"
     return (text if Lettering().korean_font else romanised(text)).replace("$", r"\$")
