@@ -12,9 +12,12 @@ import polars as pl
 import pytest
 from PIL import Image
 
+import chajong
 from chajong.cli import main
+from chajong.errors import RunError
 from chajong.labels import known_names
 from chajong.predictions import Predictions
+from tests.experiments.made_up import answers, labels_of, make_run
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -137,6 +140,14 @@ def test_a_model_of_all_photos_knows_the_396_korean_classes(cli: Cli, tmp_path: 
     code, out, err = cli("submit", "p.parquet", "--sample", data / "sample_submission.csv")
     assert code == 0, err
     assert "3 rows, 396 classes" in out
+
+
+def test_an_audit_into_a_run_is_refused_before_the_work(cli: Cli, tmp_path: Path) -> None:
+    make_run(tmp_path / "run", labels := labels_of(20), answers(labels, 1.0))
+    err = refused(cli("audit", tmp_path, "--out", tmp_path / "run"), "an audit would overwrite")
+    assert "reading photos" not in err
+    with pytest.raises(RunError, match="an audit would overwrite"):
+        chajong.audit(tmp_path / "nowhere", out=tmp_path / "run")
 
 
 def test_a_run_of_other_data_is_refused_and_kept(cli: Cli, tmp_path: Path) -> None:

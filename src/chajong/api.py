@@ -85,7 +85,10 @@ def audit(
     """  # noqa: DOC502 raised by what it calls
     from chajong.corrections import Corrections
     from chajong.photos.audit import full_audit
+    from chajong.run import refuse_run
 
+    if out is not None:
+        refuse_run(Path(out), "an audit")
     decided = None if corrections is None else Corrections.load(Path(corrections))
     look = None
     if weights != "none":

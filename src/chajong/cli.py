@@ -156,7 +156,10 @@ def audit(
 
     from chajong.api import audit as look_through
     from chajong.reporting.audit_page import save_audit
+    from chajong.run import refuse_run
 
+    if out is not None:
+        refuse_run(out, "an audit")
     found = look_through(
         data,
         layout=layout,
