@@ -142,6 +142,22 @@ def test_a_model_of_all_photos_knows_the_396_korean_classes(cli: Cli, tmp_path: 
     assert "3 rows, 396 classes" in out
 
 
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("--epochs=3", "--set train.epochs=3"),
+        ("--batch-size", "--set train.batch_size=..."),
+        ("--optim.lr=1", "--set optim.lr=1"),
+        ("--seed", "--set train.seed=... or --set folds.seed=..."),
+    ],
+)
+def test_an_option_that_is_a_recipes_is_told_how_to_set(cli: Cli, word: str, said: str) -> None:
+    code, _, err = cli("train", "photos", word, 3)
+    assert code == 2
+    assert f"It is part of the recipe: {said}" in err
+    assert "No such option: --nothing" in cli("train", "photos", "--nothing")[2]
+
+
 def test_an_audit_into_a_run_is_refused_before_the_work(cli: Cli, tmp_path: Path) -> None:
     make_run(tmp_path / "run", labels := labels_of(20), answers(labels, 1.0))
     err = refused(cli("audit", tmp_path, "--out", tmp_path / "run"), "an audit would overwrite")

@@ -155,7 +155,7 @@ def out_of_fold(of: Run | StrPath) -> Predictions:
         RunError: If no photo was held out.
     """  # noqa: DOC502 raised by what it calls
     from chajong.blending.blend import Blend
-    from chajong.pairs import out_of_fold as held_out
+    from chajong.held_out import out_of_fold as held_out
     from chajong.predictions import Predictions
     from chajong.run import Run
 
@@ -176,11 +176,11 @@ def find_suspects(run: Run | StrPath) -> Suspects:
     Raises:
         ChajongError: If the run has no out-of-fold table.
     """  # noqa: DOC502 raised by what it calls
-    from chajong.predictions import Predictions
+    from chajong.held_out import whole_table
     from chajong.suspects import find_suspects as rank
 
     opened = open_run(run)
-    return rank(Predictions.load(opened.predictions_path), opened.labels, opened.manifest())
+    return rank(whole_table(opened), opened.labels, opened.manifest())
 
 
 def compare(

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperCommand
 
 from chajong.cli_bundle import add_class, export, predict
 from chajong.cli_oof import blend, expect, suspects
@@ -174,7 +175,28 @@ def audit(
         print(line)
 
 
-@app.command()
+class _Train(TyperCommand):
+    # What other tools take as options, such as --epochs, is a recipe's here.
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        known = {name for option in self.params for name in option.opts}
+        for word in args:
+            name, _, value = word.partition("=")
+            if name.startswith("--") and name not in known and (keys := _keys_of(name[2:])):
+                meant = " or ".join(f"--set {key}={value or '...'}" for key in keys)
+                ctx.fail(f"No such option: {name}. It is part of the recipe: {meant}")
+        return super().parse_args(ctx, args)
+
+
+def _keys_of(name: str) -> list[str]:
+    from chajong.recipe_file import flat
+    from chajong.recipes import named_recipe
+
+    wanted = name.replace("-", "_")
+    keys = flat(named_recipe("convnext-focal-ema-mixup"))
+    return [key for key in keys if wanted in (key, key.rpartition(".")[2])]
+
+
+@app.command(cls=_Train)
 def train(
     data: Data,
     recipe: Annotated[str, typer.Option(help="A named recipe, or a YAML file.")] = "cars-fast",

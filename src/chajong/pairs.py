@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from chajong.blending.blend import Blend
 from chajong.errors import PredictionsError, RunError
 from chajong.experiments.changes import changes_between, recipe_paths
+from chajong.held_out import out_of_fold
 from chajong.labels import Labels
 from chajong.manifest import Manifest
 from chajong.metrics import outcomes
@@ -211,27 +212,6 @@ def photos_of(table: Path) -> Manifest | None:
         folder = Path(Blend.load(folder).members[0].run)
     found = next((f for f in (folder, folder.parent) if (f / "run.json").is_file()), None)
     return None if found is None else Run.load(found).manifest()
-
-
-def out_of_fold(run: Run) -> Predictions:
-    """Read what a run's models said of the photos that they held out.
-
-    Args:
-        run: The run; not all of its folds need to be trained.
-
-    Returns:
-        The table of all trained folds.
-
-    Raises:
-        RunError: If none is trained, or the run is one model of every photo.
-    """
-    if run.models == ("all",) or not run.done:
-        why = "it is one model of every photo" if run.models == ("all",) else "no fold is trained"
-        raise RunError(f"{run.folder} has held out no photos: {why}. Train it with folds.")
-    if run.predictions_path.exists():
-        return Predictions.load(run.predictions_path)
-    parts = [Predictions.load(run.model_folder(name) / "oof.parquet") for name in run.done]
-    return Predictions.merge_folds(parts)
 
 
 def pair(a: Side, b: Side) -> Pairs:

@@ -180,7 +180,11 @@ class Predictions:
                 predictions are refused.
         """
         if not path.is_file():
-            raise PredictionsError(f"There are no predictions at {path}: no such file.")
+            what = "it is a folder" if path.is_dir() else "no such file"
+            raise PredictionsError(
+                f"There are no predictions at {path}: {what}. They are made with: chajong predict "
+                "MODEL PHOTOS --out predictions.parquet"
+            )
         try:
             metadata = read_texts(path)
             table = read_parquet(path)

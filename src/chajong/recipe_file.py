@@ -87,6 +87,8 @@ def read_recipe_file(path: Path) -> dict[str, Any]:
     """
     try:
         values = parse_value(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"Recipe file {path} is not UTF-8: {error}. Save it as UTF-8.") from error
     except (OSError, ValueError) as error:
         raise RecipeError(f"Recipe file {path} cannot be read: {error}") from error
     if not isinstance(values, dict):

@@ -221,6 +221,8 @@ def load_recipe(name_or_file: str | Recipe, changes: Sequence[str] = ()) -> Reci
     Raises:
         RecipeError: If the name is unknown or anything in it is not allowed; all at once.
     """  # noqa: DOC502 raised by what it calls
+    if isinstance(changes, str):  # a sequence of letters
+        raise RecipeError(f"Changes must be a list of texts: [{changes!r}]. Got one text.")
     if isinstance(name_or_file, Recipe):
         values = name_or_file.model_dump(mode="json")
     else:

@@ -157,7 +157,8 @@ def _user_folds(rows: pl.DataFrame, num_folds: int) -> list[int] | None:
     if given != list(range(num_folds)):
         raise DataError(
             f"The table of photos has the folds {given}, but {num_folds} folds were asked for:"
-            f" 0 to {num_folds - 1}. Number them so, or ask for as many folds as the table has."
+            f" 0 to {num_folds - 1}. Number them from 0 without gaps, and ask for as many:"
+            f" --set folds.num_folds={len(given)}."
         )
     return folds.to_list()
 

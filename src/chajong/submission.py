@@ -119,7 +119,7 @@ def read_submission(path: Path) -> Predictions:
         SubmissionError: If ids or classes repeat, or a number is not above 0 and at most 1, or a
             row does not sum to 1 within 1e-3, or it is no submission.
         DataError: If the file cannot be read or a cell is empty or not a number.
-    """  # noqa: DOC502 DataError raised by `read_columns`
+    """  # noqa: DOC503 DataError raised by `read_columns`
     header, ids = _read_sample(path)
     if header[1] == "status":
         raise SubmissionError(f"{path} is no submission. {TO_SCORE}")

@@ -17,7 +17,7 @@ import polars as pl
 from PIL import Image
 
 from chajong.predictions import Predictions
-from chajong.run import Run
+from chajong.run import Run, finish_model
 from chajong.split import split
 from tests.manifests import manifest_of, photo_rows
 from tests.runs import RECIPE, facts
@@ -46,6 +46,8 @@ def made_run(folder: Path) -> Run:
     made = Run.start(
         folder / "run", RECIPE, manifest, split(manifest, 2, 0), facts(RECIPE, manifest)
     )
+    for name in made.models:
+        finish_model(made.model_folder(name), {"seconds": 1.0}, [])
     predicted(ids, labels).save(made.predictions_path)
     return made
 

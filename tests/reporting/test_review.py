@@ -19,7 +19,7 @@ from chajong.corrections import Corrections
 from chajong.errors import RunError
 from chajong.reporting.review import Review, Wish
 from chajong.reporting.review_page import review_labels
-from chajong.run import Run
+from chajong.run import Run, finish_model
 from chajong.split import split
 from tests.reporting.reviewing import (
     NAMES,
@@ -226,6 +226,8 @@ def test_a_corrected_label_is_kept_by_giving_it_again(run: Run, tmp_path: Path) 
     record = facts(RECIPE, corrected).model_copy(update={"corrections": "f"})
     made = Run.start(tmp_path / "run", RECIPE, corrected, split(corrected, 2, 0), record)
     table = corrected.trainable()
+    for name in made.models:
+        finish_model(made.model_folder(name), {"seconds": 1.0}, [])
     predicted(table["id"].to_list(), table["label"].to_list()).save(made.predictions_path)
     with pytest.raises(RunError, match="--corrections FILE"):
         next(review_labels(made))

@@ -207,7 +207,7 @@ def test_members_must_agree(run: Run, tmp_path: Path) -> None:
 
 def test_a_run_without_held_out_photos_is_refused(run: Run) -> None:
     record = run.record.model_copy(update={"models": ("all",)})
-    with pytest.raises(RunError, match="learnt from every photo"):
+    with pytest.raises(RunError, match="that learned from every photo"):
         look_again(replace(run, record=record), VIEWS)
     (run.model_folder("1") / "done.json").unlink()
     with pytest.raises(RunError, match="Only 1 of 2 folds"):

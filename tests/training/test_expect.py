@@ -119,7 +119,7 @@ def test_runs_that_tell_nothing_are_refused(run: Run, photos: Path, tmp_path: Pa
         expect([], photos)
     every = train(photos, make_recipe(), Options(out=tmp_path / "all", fold="all", device=CPU))
     assert every is not None
-    with pytest.raises(RunError, match="no out-of-fold table"):
+    with pytest.raises(RunError, match="that learned from every photo"):
         expect([every], photos)
     record = run.record.model_copy(update={"data_fingerprint": "other"})
     with pytest.raises(RunError, match="different photos"):

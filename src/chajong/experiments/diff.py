@@ -9,7 +9,8 @@ import numpy as np
 from chajong.comparison import Comparison, compare
 from chajong.errors import PredictionsError, RunError
 from chajong.experiments.changes import Changes, changes_between
-from chajong.pairs import Pairs, Side, out_of_fold, pair
+from chajong.held_out import out_of_fold
+from chajong.pairs import Pairs, Side, pair
 from chajong.run import Run
 
 _SHOWN = 3

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from chajong.corrections import Action, Corrections, Decision
 from chajong.errors import DataError
 from chajong.experiments.again import train_command
+from chajong.held_out import whole_table
 from chajong.labels import Labels
 from chajong.manifest import Manifest
 from chajong.predictions import Predictions
@@ -46,7 +47,7 @@ class Review:
     """
 
     def __init__(self, run: Run, path: Path, who: str, top: int | None = None) -> None:
-        predictions, manifest = Predictions.load(run.predictions_path), run.manifest()
+        predictions, manifest = whole_table(run), run.manifest()
         table = find_suspects(predictions, run.labels, manifest).table[:top]
         self.run, self.path, self.who = run, path, who
         self.photos = {

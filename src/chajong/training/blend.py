@@ -8,10 +8,11 @@ from chajong.blending.blend import Blend
 from chajong.blending.make import alone, check_members, make_blend
 from chajong.errors import RunError
 from chajong.experiments.notes import read_notes
+from chajong.held_out import whole_table
 from chajong.progress import say
 from chajong.run import Run, refuse_run
 from chajong.score import Score
-from chajong.training.look_again import asker, held_out_table, look_again
+from chajong.training.look_again import asker, look_again
 from chajong.training.sides import views_taken
 from chajong.training.views import VIEWS
 from chajong.training.weights import empty_network
@@ -66,7 +67,7 @@ def blend_runs(
     """  # noqa: DOC502 raised by what it calls
     refuse_run(out, "a blend")
     _refuse_noted(out)
-    check_members(runs, [held_out_table(run) for run in runs])
+    check_members(runs, [whole_table(run) for run in runs])
     tables = [look_again(run, _views(run)) for run in runs]
     ask = None if photos is None else asker(photos)
     made, nested = make_blend(runs, tables, budget, out, ask, photos)

@@ -15,6 +15,7 @@ from chajong.errors import DataError, RunError
 from chajong.evidence import Evidence, check_enough, share_outside
 from chajong.expectation import Expectation
 from chajong.expectation import expect as conclude
+from chajong.held_out import whole_table
 from chajong.photos.cache import build_cache, default_cache_folder
 from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.photos.stream import good_pixels, read_batches
@@ -175,19 +176,14 @@ class _Shown:
 def _tables(runs: Sequence[Run]) -> list[Predictions]:
     if not runs:
         raise RunError("There are no runs to judge: give at least one.")
+    tables = [whole_table(run) for run in runs]
     for run in runs:
-        if not run.predictions_path.is_file():
-            raise RunError(
-                f"{run.folder} has no out-of-fold table ({run.status()}), and nothing else tells "
-                "how good it is on photos that it did not learn from. Train all its folds: the "
-                "command in its run.json, without --fold."
-            )
         if run.record.data_fingerprint != runs[0].record.data_fingerprint:
             raise RunError(
                 f"{run.folder} and {runs[0].folder} are trained on different photos or classes, "
                 "so their mean cannot be judged. Give runs of the same data."
             )
-    return [Predictions.load(run.predictions_path) for run in runs]
+    return tables
 
 
 def _held_out(run: Run, tables: Sequence[Predictions]) -> _HeldOut:

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from chajong.errors import DataError, RunError
+from chajong.errors import DataError
 from chajong.files import sha256_of
+from chajong.held_out import whole_table
 from chajong.manifest import Manifest
 from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.predictions import OK, Predictions
@@ -19,31 +20,6 @@ from chajong.wording import listed
 
 _FILE = "views.parquet"
 _MOST_ASKED = 1000
-
-
-def held_out_table(run: Run) -> Predictions:
-    """Read what the models of a finished run said of the photos that they did not learn from.
-
-    Args:
-        run: A run of which every fold is trained.
-
-    Returns:
-        The out-of-fold table with the views of training.
-
-    Raises:
-        RunError: If the run is of one model of every photo, or not all folds are trained.
-    """
-    if run.models == ("all",):
-        raise RunError(
-            f"The run in {run.folder} learnt from every photo, so that none is left to judge it "
-            "by. Train it without --fold all."
-        )
-    if len(run.done) < len(run.models):
-        raise RunError(
-            f"Only {len(run.done)} of {len(run.models)} folds of {run.folder} are trained. Train "
-            "the others first: the same chajong train command goes on."
-        )
-    return Predictions.merge_folds([_first(run, name) for name in run.models])
 
 
 def look_again(run: Run, views: tuple[str, ...]) -> Predictions:
@@ -62,7 +38,7 @@ def look_again(run: Run, views: tuple[str, ...]) -> Predictions:
         RunError: If the run is of one model of every photo, or not all folds are trained.
         DataError: If a photo has changed or gone.
     """  # noqa: DOC502 raised by what it calls
-    held_out_table(run)
+    whole_table(run)
     manifest = run.manifest()
     return Predictions.merge_folds([_of_fold(run, name, manifest, views) for name in run.models])
 
@@ -91,12 +67,8 @@ def asker(photos: Path) -> Callable[[Run, tuple[str, ...]], NDArray[np.float32]]
     return ask
 
 
-def _first(run: Run, name: str) -> Predictions:
-    return Predictions.load(run.model_folder(name) / "oof.parquet")
-
-
 def _of_fold(run: Run, name: str, manifest: Manifest, views: tuple[str, ...]) -> Predictions:
-    first = _first(run, name)
+    first = Predictions.load(run.model_folder(name) / "oof.parquet")
     path = run.model_folder(name) / _FILE
     known = Predictions.load(path) if path.exists() else first
     if known.run != run.fingerprint or known.ids != first.ids:

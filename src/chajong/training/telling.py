@@ -58,7 +58,6 @@ class Telling:
 
         Args:
             kind: Of what ended it; none if it is through.
-            *_: The rest of it.
         """
         if kind is not None and self._live is not None:
             self._live = replace(self._live, stopped=True)

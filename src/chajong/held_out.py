@@ -1,0 +1,54 @@
+"""What the models of a run said of the photos that they held out."""
+
+from chajong.errors import RunError
+from chajong.predictions import Predictions
+from chajong.run import Run
+
+
+def out_of_fold(run: Run) -> Predictions:
+    """Read what a run's models said of the photos that they held out.
+
+    Args:
+        run: The run; not all of its folds need to be trained.
+
+    Returns:
+        The table of all trained folds.
+
+    Raises:
+        RunError: If none is trained, or the run is one model of every photo.
+    """
+    if run.models == ("all",):
+        raise RunError(
+            f"{run.folder} has held out no photos to be judged by: it is one model that learned "
+            "from every photo. Train it without --fold all."
+        )
+    if not run.done:
+        raise RunError(
+            f"{run.folder} has held out no photos: no fold is trained yet. The chajong train "
+            "command that began it goes on."
+        )
+    if run.predictions_path.exists():
+        return Predictions.load(run.predictions_path)
+    parts = [Predictions.load(run.model_folder(name) / "oof.parquet") for name in run.done]
+    return Predictions.merge_folds(parts)
+
+
+def whole_table(run: Run) -> Predictions:
+    """Read what a finished run's models said of the photos that they held out.
+
+    Args:
+        run: The run, all folds trained.
+
+    Returns:
+        The out-of-fold table: every photo that was learned from.
+
+    Raises:
+        RunError: If not all folds are trained, or the run is one model of every photo.
+    """
+    if run.models != ("all",) and len(run.done) < len(run.models):
+        raise RunError(
+            f"Only {len(run.done)} of {len(run.models)} folds of {run.folder} are trained, and the "
+            "photos of the others are held out by none. The chajong train command that began it "
+            "trains the rest, without --fold."
+        )
+    return out_of_fold(run)
