@@ -195,6 +195,8 @@ def test_a_head_that_comes_at_once_is_no_longer_than_others(patient: Running) ->
         with socket.create_connection(("127.0.0.1", patient.port), timeout=30) as line:
             line.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * length + b"\r\n\r\n")
             assert _rest(line, drip=False).startswith(b"HTTP/1.1 400")
+    told = patient.ask("/metrics").body.decode()
+    assert 'chajong_requests_total{route="unread",status="400"}' in told
 
 
 def test_a_slow_body_that_comes_at_a_walking_pace(tight: Running, some: list[bytes]) -> None:

@@ -30,6 +30,7 @@ from chajong.serving.service.settings import Limits, Settings
 
 _MAX_HEAD_BYTES = 16384
 _FAREWELL_S = 0.5
+_UNREAD = "unread"  # the route of what is refused before it can be read
 _IDLE_S = 75  # longer than proxies keep their connections, so that none is closed as it is used
 _TICKS_A_SECOND = 10  # of uvicorn's main loop
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -97,7 +98,7 @@ class _Server(uvicorn.Server):
             uvicorn.Config(
                 make_app(settings, keeper, metrics),
                 loop="asyncio",
-                http=type("_Limited", (_Connection,), {"limits": limits}),
+                http=type("_Limited", (_Connection,), {"limits": limits, "metrics": metrics}),
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -149,6 +150,7 @@ class _Server(uvicorn.Server):
 
 class _Connection(H11Protocol):
     limits: ClassVar[Limits]
+    metrics: ClassVar[Metrics]
     _owed: tuple[object, ...] = ()
     _since = 0.0
 
@@ -204,6 +206,7 @@ class _Connection(H11Protocol):
 
     def _refuse(self, refusal: Refusal) -> None:
         response = refusal.response()
+        self.metrics.requests.labels(_UNREAD, str(response.status_code)).inc()
         phrase = HTTPStatus(response.status_code).phrase
         head = [f"HTTP/1.1 {response.status_code} {phrase}", "connection: close"]
         head += [f"{name}: {value}" for name, value in response.headers.items()]
