@@ -22,7 +22,8 @@ from chajong.corrections import Corrections, Decision
 from chajong.photos.layout import find_photos
 from chajong.predictions import Predictions
 from chajong.recipes import load_recipe
-from chajong.run import Run, now
+from chajong.record import now
+from chajong.run import Run
 from chajong.score import read_truth, score
 from chajong.suspects import find_suspects
 from chajong.training.predict import predict

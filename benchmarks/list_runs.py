@@ -31,7 +31,8 @@ from chajong.metrics import Estimate
 from chajong.progress import Progress
 from chajong.recipe import Recipe
 from chajong.recipes import load_recipe
-from chajong.run import Record, Run, finish_model, now
+from chajong.record import Record, now
+from chajong.run import Run, finish_model
 from chajong.score import Score
 
 _RECIPES = ("cars-fast", "demo", "convnext-focal-ema")

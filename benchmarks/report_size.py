@@ -26,7 +26,8 @@ from chajong.photos.layout import find_photos
 from chajong.predictions import Predictions
 from chajong.recipe import Folds
 from chajong.recipes import named_recipe
-from chajong.run import Record, Run, finish_model, now
+from chajong.record import Record, now
+from chajong.run import Run, finish_model
 from chajong.score import score
 from chajong.split import split
 from chajong.training.weights import build_network, save_weights

@@ -15,7 +15,8 @@ from chajong.manifest import ISSUE_COLUMNS, PHOTO_COLUMNS, Manifest
 from chajong.metrics import Estimate
 from chajong.recipe import Recipe
 from chajong.recipes import load_recipe
-from chajong.run import Record, Run, finish_model, now
+from chajong.record import Record, now
+from chajong.run import Run, finish_model
 from chajong.score import Score
 from chajong.split import split
 from tests.others import running

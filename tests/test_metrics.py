@@ -5,6 +5,7 @@ from scipy.special import stdtrit
 from sklearn import metrics as reference
 
 from chajong.errors import PredictionsError
+from chajong.intervals import student
 from chajong.labels import Labels, known_names
 from chajong.metrics import (
     Estimate,
@@ -15,7 +16,6 @@ from chajong.metrics import (
     macro_f1,
     outcomes,
     photo_losses,
-    student,
 )
 
 

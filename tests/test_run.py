@@ -14,7 +14,8 @@ from chajong.experiments.listing import list_runs, row_of
 from chajong.files import fingerprint, write_json
 from chajong.recipe import fingerprint_of
 from chajong.recipes import load_recipe
-from chajong.run import Run, finish_model, now
+from chajong.record import now
+from chajong.run import Run, finish_model
 from chajong.split import split
 from tests.runs import LATER, LOADING, RECIPE, SCORE, edit, files, finished, started, training
 

@@ -76,7 +76,7 @@ def note(
         RunError: If it says nothing, or the folder is of neither.
     """  # noqa: DOC502 raised by what it calls
     from chajong.experiments.notes import Note, add_note
-    from chajong.run import now
+    from chajong.record import now
 
     made = Note(now(), text, board, board_private)
     add_note(folder_of(run), made)

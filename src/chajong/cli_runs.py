@@ -77,7 +77,7 @@ def note(
 ) -> None:
     """Put a note or leaderboard scores on record; without either, show the notes."""
     from chajong.experiments.notes import Note, add_note, read_notes
-    from chajong.run import now
+    from chajong.record import now
 
     if text or board is not None or board_private is not None:
         add_note(run, Note(now(), text, board, board_private))

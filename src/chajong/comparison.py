@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from chajong.errors import PredictionsError
 from chajong.files import read_json, write_json
-from chajong.metrics import Estimate, student, widening
+from chajong.intervals import NORMAL, student, widening
+from chajong.metrics import Estimate
 from chajong.pairs import Floats, Pairs
 
 Verdict = Literal["better", "worse", "noise"]
@@ -37,7 +38,6 @@ RETRAINING = 0.006
 _NUM_RESAMPLES = 2000
 _AT_ONCE = 500_000  # groups drawn, so that memory stays small
 _SHOWN = 3
-_Z = 1.959964  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -360,7 +360,7 @@ def _margin(variance: float, degrees: int, spread: _Spread, pairs: Pairs) -> flo
     trained = share * spread.total**2
     total = variance + max(0.0, trained - share * spread.of_photos**2)
     doubt = variance**2 / degrees + (trained**2 / spread.degrees if spread.degrees else 0.0)
-    quantile = student(max(1.0, total**2 / doubt)) if doubt else _Z
+    quantile = student(max(1.0, total**2 / doubt)) if doubt else NORMAL
     return quantile * math.sqrt(total)
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chajong.intervals import wilson
 from chajong.labels import Labels
-from chajong.metrics import Outcomes, calibration_bins, outcomes, wilson
+from chajong.metrics import Outcomes, calibration_bins, outcomes
 from chajong.predictions import Predictions
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chajong.errors import PredictionsError
+from chajong.intervals import widening, wilson
 
 CLIP = 1e-15
 """The competition clips probabilities to [CLIP, 1 - CLIP] before it takes logarithms."""
@@ -24,7 +25,6 @@ MOST_LOSS = -math.log(CLIP)
 _TOP = 5
 _NUM_BINS = 15
 _NUM_RESAMPLES = 1000
-_Z = 1.959964  # of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -289,56 +289,6 @@ def estimate(
         low[place], high[place] = wilson(values[place], num_units)
     low, high = np.clip(low, 0, values), np.clip(high, values, most)
     return Estimates(*map(Estimate, values.tolist(), low.tolist(), high.tolist()))
-
-
-def widening(num_groups: int) -> float:
-    """Tell by how much a bootstrap's 95 % interval must be wider, as few groups make it too narrow.
-
-    Of n groups it makes the variance (n - 1) / n of what it is, and knows nothing of how far that
-    is off, as Student's t does (Efron & Tibshirani 1993, chapter 12).
-
-    Args:
-        num_groups: n, at least 2.
-
-    Returns:
-        The factor, above 1.
-    """
-    return math.sqrt(num_groups / (num_groups - 1)) * student(num_groups - 1) / _Z
-
-
-def student(degrees: float) -> float:
-    """Tell between which values 95 % of Student's t lie.
-
-    Args:
-        degrees: Of freedom, at least 1.
-
-    Returns:
-        The upper one, the 97.5 % quantile.
-    """
-    # t = sqrt(degrees) tan(angle) has the density cos(angle) ** (degrees - 1). Beyond the bound it
-    # is the normal one, and cosines would be 1 by rounding.
-    degrees = min(degrees, 1e7)
-    angles = np.linspace(0, min(math.pi / 2, 12 / math.sqrt(degrees)), 4001)
-    density = np.cos(angles) ** (degrees - 1)
-    mass = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
-    return math.sqrt(degrees) * math.tan(float(np.interp(0.95, mass / mass[-1], angles)))
-
-
-def wilson(share: ArrayLike, num: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Tell how far shares may be off, by their 95 % intervals (Wilson 1927).
-
-    Args:
-        share: (...) shares, 0 to 1.
-        num: (...) of how many each is a share; above 0.
-
-    Returns:
-        Lower and upper ends, (...).
-    """
-    p, n = np.asarray(share, dtype=np.float64), np.asarray(num, dtype=np.float64)
-    middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * np.sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-    # At 0 and 1 the interval ends there; rounding must not leave it beside the share.
-    return np.clip(middle - half, 0, p), np.clip(middle + half, p, 1)
 
 
 def _check(probs: NDArray[np.float64], truth: NDArray[np.intp]) -> None:

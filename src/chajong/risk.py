@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from chajong.depths import DEEPEST_FIRST, NONE, Depths
 from chajong.errors import DataError, PredictionsError
 from chajong.files import write_table
+from chajong.intervals import wilson
 from chajong.labels import Labels
-from chajong.metrics import wilson
 from chajong.parquet import read_parquet
 from chajong.predictions import Predictions
 

@@ -3,60 +3,27 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from chajong.errors import RecipeError, RunError
 from chajong.files import fingerprint, locked, read_json, write_json, write_text
 from chajong.labels import Labels
 from chajong.manifest import Manifest
-from chajong.photos.layout import Layout
 from chajong.recipe import Recipe, fingerprint_of
 from chajong.recipe_file import differences, make_recipe, read_recipe_file
+from chajong.record import FORMAT, Record, now
 from chajong.score import Score
 from chajong.split import Split
 from chajong.wording import command, listed
 
-_FORMAT = 1
 _RECORD, _RECIPE, _LABELS, _SPLIT = "run.json", "recipe.yaml", "labels.json", "split.parquet"
 # Marks a folder as a run's from its first moment on, and keeps others out while it is made.
 _STARTED = ".started"
 
 T = TypeVar("T")
-
-
-class Record(BaseModel):
-    """The facts of a run that are known when it starts."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: int = _FORMAT
-    recipe: str
-    recipe_fingerprint: str
-    data: str
-    data_fingerprint: str
-    num_photos: int
-    models: tuple[str, ...]
-    weights: str
-    licence: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    created: str
-    environment: dict[str, Any]
-    corrections: str | None = None
-    corrected: str | None = None
-    teacher: str | None = None
-    teacher_fingerprint: str | None = None
-    layout: Layout | None = None
-    corrections_file: str | None = None
-
-    @property
-    def is_noncommercial(self) -> bool:
-        """Whether the licence of the first weights forbids commercial use."""
-        return forbids_commerce(self.licence)
 
 
 @dataclass(frozen=True)
@@ -292,10 +259,10 @@ class Run:
                 f"{folder} is no run: it has no {_RECORD}. List the runs with: chajong runs"
             )
         made = _read(folder / _RECORD, _Format).format
-        if made > _FORMAT:
+        if made > FORMAT:
             raise RunError(
                 f"{folder} was made by a newer version (format {made}; this one reads up to "
-                f"{_FORMAT}). Update chajong."
+                f"{FORMAT}). Update chajong."
             )
         record = _read(folder / _RECORD, Record)
         try:
@@ -344,28 +311,6 @@ class Run:
                 "and models of folds are different runs: choose another folder with --out."
             )
         return self
-
-
-def forbids_commerce(licence: str) -> bool:
-    """Tell whether weights may not be used commercially.
-
-    Args:
-        licence: As their publisher states it.
-
-    Returns:
-        Whether it says so.
-    """
-    said = licence.lower()
-    return any(mark in said for mark in ("-nc", "noncommercial", "non-commercial"))
-
-
-def now() -> str:
-    """Tell the time for a record.
-
-    Returns:
-        ISO 8601 with the offset, to the second.
-    """
-    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def finish_model(folder: Path, facts: dict[str, Any], history: Sequence[dict[str, Any]]) -> None:

@@ -17,8 +17,9 @@ from chajong.errors import RunError
 from chajong.pairs import open_side, pair
 from chajong.pooling import normalised
 from chajong.predictions import Predictions
+from chajong.record import now
 from chajong.reporting.report_page import Subject, comparison_page, report_page
-from chajong.run import Run, now
+from chajong.run import Run
 from chajong.training.look_again import look_again
 from chajong.training.train import Options, train
 from tests.runs import edit

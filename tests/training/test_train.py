@@ -16,7 +16,8 @@ from chajong.errors import ChajongError, DataError, RecipeError, RunError, Weigh
 from chajong.manifest import Manifest
 from chajong.predictions import Predictions
 from chajong.recipe import Data, Folds, Grow, Infer, Model
-from chajong.run import Run, now
+from chajong.record import now
+from chajong.run import Run
 from chajong.split import Split, split
 from chajong.tracking.guard import Trackers
 from chajong.training.model import Material

@@ -22,7 +22,8 @@ from chajong.labels import Labels
 from chajong.pooling import Floats, merged, spread
 from chajong.predictions import Predictions
 from chajong.progress import say
-from chajong.run import Run, now
+from chajong.record import now
+from chajong.run import Run
 from chajong.score import Score, score
 from chajong.wording import listed
 

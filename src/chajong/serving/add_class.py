@@ -28,7 +28,7 @@ from chajong.photos.duplicates import THUMB_PX, components, near_duplicates
 from chajong.photos.sources import open_source
 from chajong.pooling import Floats
 from chajong.progress import say
-from chajong.run import now
+from chajong.record import now
 from chajong.serving.card import card_text
 from chajong.serving.engine import Engine, Squares
 from chajong.serving.newcomers import Space, logit

@@ -29,8 +29,9 @@ from chajong.photos.stream import good_pixels, read_batches
 from chajong.pooling import Floats
 from chajong.predictions import Predictions
 from chajong.progress import Interrupted, Progress, say
+from chajong.record import now
 from chajong.risk import Risks
-from chajong.run import Run, now
+from chajong.run import Run
 from chajong.score import Score
 from chajong.serving.card import card_text, make_card
 from chajong.serving.engine import open_unchecked, photos_per_second

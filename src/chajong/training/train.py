@@ -19,7 +19,8 @@ from chajong.photos.layout import Layout
 from chajong.predictions import Predictions
 from chajong.progress import say
 from chajong.recipe import Recipe
-from chajong.run import Record, Run, now
+from chajong.record import Record, now
+from chajong.run import Run
 from chajong.score import score
 from chajong.split import Split, split
 from chajong.tracking.guard import LIMIT_S, Trackers, tracked

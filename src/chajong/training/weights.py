@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from chajong.errors import RecipeError, WeightsError
 from chajong.files import replacing
 from chajong.recipe import Model
-from chajong.run import forbids_commerce
+from chajong.record import forbids_commerce
 from chajong.training.heads import with_head
 from chajong.training.last_layer import head_parameters
 from chajong.wording import first_line
