@@ -4,11 +4,12 @@
         [--minutes 120] [--recipe cars-best] [--backbone mobilenetv2_100] [--only NAME...]
         [--members 2] [--jobs 1]
 
-DATA is in DACON layout; the labels only score what is finished. Four ways:
+DATA is in DACON layout; the labels only score what is finished. Five ways:
 
 - ours: some of twelve folds of the recipe, so that each model learns of eleven in twelve photos,
   blended (`chajong blend`, test photos without labels calibrate);
 - seed: five folds of `convnext-focal-ema-kfold` on the same backbone, their mean, as it is;
+- seed raw: the same by the weights themselves, since their average needs thousands of steps;
 - plain: `benchmarks/plain_script.py`, one model for the whole time;
 - plain x 5: the same five times with a fifth of the time each, probabilities averaged.
 
@@ -29,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.ladder import raw_answers
 from benchmarks.trained import answers, show, table, trained
 from chajong.blending.blend import Blend
 from chajong.labels import Labels
@@ -135,6 +137,13 @@ def seed(asked: argparse.Namespace) -> tuple[Predictions, float, str]:
     return answers(run, asked.data), minutes_of(run, asked.jobs), about
 
 
+def seed_raw(asked: argparse.Namespace) -> tuple[Predictions, float, str]:
+    """The same trainings by their last weights, where the rung takes an average of all."""
+    _, minutes, about = seed(asked)
+    run = Run.load(asked.work / "seed")
+    return raw_answers(run, asked.data), minutes, about
+
+
 def script(asked: argparse.Namespace, name: str, epochs: int, place: int) -> dict[str, np.ndarray]:
     """Run the plain script, once."""
     path = asked.work / "plain" / f"{name}-seed{place}.npz"
@@ -185,7 +194,7 @@ def plain_5(asked: argparse.Namespace) -> tuple[Predictions, float, str]:
     return plain(asked, MEMBERS)
 
 
-WAYS = {"ours": ours, "seed": seed, "plain": plain, "plain x 5": plain_5}
+WAYS = {"ours": ours, "seed": seed, "seed raw": seed_raw, "plain": plain, "plain x 5": plain_5}
 
 
 def report(found: dict[str, list[float]], about: dict[str, str]) -> str:

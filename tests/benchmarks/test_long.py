@@ -163,7 +163,7 @@ def test_four_ways_get_the_same_time(
     small = ("--minutes", 1e-6, "--plain-px", 32, "--seed-set", "data.size_px=32", "--set", *SMALL)
     plan = {f"{way}, 1e-06 minutes": 1 for way in ("seed", "plain x 2")}
     (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    only = ("ours", "seed", "plain x 5")
+    only = ("ours", "seed", "seed raw", "plain x 5")
     asked = two_hours.parse([*map(str, (data, *common, *ours, *small, "--only", *only))])
     said = two_hours.compared(asked)
     for way in only:
