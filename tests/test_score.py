@@ -88,10 +88,10 @@ def test_groups_decide_the_interval_not_the_value() -> None:
     assert grouped.log_loss.value == alone.log_loss.value
     assert grouped.log_loss.low != alone.log_loss.low
     holed, truth = made(bad=(3,))
-    assert score(holed, truth, groups=groups, fallback="skip").num_photos == 59
+    assert score(holed, truth, groups=groups, unreadable="skip").num_photos == 59
     del groups["T_007"]
     with pytest.raises(PredictionsError, match=r"1 photo\(s\) have no group: 'T_007'"):
-        score(holed, truth, groups=groups, fallback="skip")
+        score(holed, truth, groups=groups, unreadable="skip")
 
 
 def test_photos_that_do_not_match_are_refused() -> None:
@@ -129,13 +129,13 @@ def test_photos_without_a_prediction_need_a_fallback() -> None:
     with pytest.raises(PredictionsError, match=r"2 of 60 .*'T_003 \(unreadable: empty\)', 'T_007"):
         score(predictions, truth)
     with pytest.raises(PredictionsError, match="must be one of 'refuse', 'uniform', 'skip'"):
-        score(predictions, truth, fallback="zero")  # type: ignore[arg-type]
+        score(predictions, truth, unreadable="zero")  # type: ignore[arg-type]
 
 
 def test_the_fallbacks_do_what_they_say() -> None:
     predictions, truth = made(bad=(3, 7))
-    skipped = score(predictions, truth, fallback="skip")
-    uniform = score(predictions, truth, fallback="uniform")
+    skipped = score(predictions, truth, unreadable="skip")
+    uniform = score(predictions, truth, unreadable="uniform")
     assert (skipped.num_photos, skipped.num_unscored) == (58, 2)
     assert (uniform.num_photos, uniform.num_unscored) == (60, 0)
     assert skipped.unpredicted == uniform.unpredicted == (("unreadable: empty", 2),)
@@ -145,7 +145,7 @@ def test_the_fallbacks_do_what_they_say() -> None:
     assert "2 photo(s) scored as a uniform guess: unreadable: empty" in uniform.lines()
     nothing, truth = made(2, bad=(0, 1))
     with pytest.raises(PredictionsError, match="no photo to score"):
-        score(nothing, truth, fallback="skip")
+        score(nothing, truth, unreadable="skip")
 
 
 def test_the_score_goes_into_json_and_onto_a_terminal() -> None:

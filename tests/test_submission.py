@@ -82,13 +82,13 @@ def test_the_fallback_scores_as_evaluate_says(tmp_path: Path) -> None:
     predictions, truth = made(known_names())
     predictions = without(predictions, "TEST_00003", "TEST_00011")
     sample = sampled(tmp_path, known_names(), predictions.ids)
-    submission = make_submission(predictions, sample, fallback="uniform")
+    submission = make_submission(predictions, sample, unreadable="uniform")
     assert submission.notes == ("2 photo(s) without a prediction got a uniform guess",)
     row = submission.table.row(3)
     assert row == ("TEST_00003", *[1 / 396] * 396)
     write_submission(submission, tmp_path / "submission.csv")
     got = score(read_submission(tmp_path / "submission.csv"), truth)
-    expected = score(predictions, truth, fallback="uniform")
+    expected = score(predictions, truth, unreadable="uniform")
     assert got.log_loss.value == pytest.approx(expected.log_loss.value, abs=1e-6)
 
 
@@ -211,8 +211,8 @@ def test_unreadable_photos_need_a_fallback(tmp_path: Path) -> None:
     sample = sampled(tmp_path, SMALL, predictions.ids)
     with pytest.raises(SubmissionError, match=r"1 of 3 .*'TEST_00001 \(unreadable: empty\)'"):
         make_submission(predictions, sample)
-    with pytest.raises(SubmissionError, match="must be 'uniform' or none; got 'zero'"):
-        make_submission(predictions, sample, fallback="zero")  # type: ignore[arg-type]
+    with pytest.raises(SubmissionError, match=r"must be 'refuse' or 'uniform'\. Got 'zero'"):
+        make_submission(predictions, sample, unreadable="zero")  # type: ignore[arg-type]
 
 
 def test_a_place_that_may_not_be_written_is_said(tmp_path: Path) -> None:

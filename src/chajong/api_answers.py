@@ -145,7 +145,7 @@ def evaluate(
         truth: Mapping[str, str] = predictions.truth()
     else:
         truth = labels if isinstance(labels, Mapping) else read_truth(Path(labels))
-    return score(predictions, truth, pairs, groups, fallback=unreadable, catalogue=cars)
+    return score(predictions, truth, pairs, groups, unreadable=unreadable, catalogue=cars)
 
 
 def submit(
@@ -182,8 +182,9 @@ def submit(
             raise SubmissionError(f"{out} is given to be read. Choose another file with --out.")
     if not isinstance(predictions, Predictions):
         predictions = Predictions.load(Path(predictions))
-    fallback = None if unreadable == "refuse" else unreadable
-    made = make_submission(predictions, Path(sample), floor_unseen=floor_unseen, fallback=fallback)
+    made = make_submission(
+        predictions, Path(sample), floor_unseen=floor_unseen, unreadable=unreadable
+    )
     write_submission(made, Path(out))
     validate_submission(Path(out), Path(sample))
     return made

@@ -21,7 +21,7 @@ def serve(
     precision: PrecisionOption = None,
     risk: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="The share of wrong answers that is accepted."),
+        typer.Option(help="The share of wrong answers that is accepted, such as 0.02."),
     ] = None,
     max_queue: Annotated[
         int, typer.Option(min=1, help="Photos that may wait; more are answered 503.")

@@ -24,7 +24,7 @@ from chajong.predictions import Predictions
 from chajong.tables import read_columns, read_header
 from chajong.wording import listed, nfc
 
-Fallback = Literal["refuse", "uniform", "skip"]
+Unreadable = Literal["refuse", "uniform", "skip"]
 """What to do about photos without a prediction."""
 
 FIGURES = ("log_loss", "top1", "top5", "macro_f1", "ece")
@@ -161,7 +161,7 @@ def score(
     groups: Mapping[str, int] | None = None,
     seed: int = 0,
     *,
-    fallback: Fallback = "refuse",
+    unreadable: Unreadable = "refuse",
     catalogue: Catalogue | None = None,
 ) -> Score:
     """Score predictions against the truth.
@@ -173,7 +173,7 @@ def score(
         groups: A group for each id of the predictions, such as its near-duplicates; the intervals
             are then over groups instead of photos.
         seed: Seed of the intervals.
-        fallback: What to do about photos without a prediction: refuse to score, score them as a
+        unreadable: What to do about photos without a prediction: refuse to score, score them as a
             uniform guess, or leave them out.
         catalogue: Which car each class is; None for the competition's own.
 
@@ -182,7 +182,7 @@ def score(
 
     Raises:
         PredictionsError: If an id has no prediction or no truth, a photo has no prediction and
-            `fallback` is "refuse", or no photo is left.
+            `unreadable` is "refuse", or no photo is left.
         DataError: If a true class is not among the classes of the predictions.
     """  # noqa: DOC503 DataError raised by `Labels.indices`
     catalogue = catalogue or known_catalogue()
@@ -191,10 +191,10 @@ def score(
     ids = sorted(truth)
     match = _matched(predictions, ids)
     true = labels.indices([truth[id_] for id_ in ids])
-    _check_predicted(predictions, fallback)
+    _check_predicted(predictions, unreadable)
     probs, bad = predictions.probabilities()[match.rows], ~predictions.ok[match.rows]
     probs[bad] = 1  # a uniform guess, once rows are normalised
-    kept = ~bad if fallback == "skip" else np.ones_like(bad)
+    kept = ~bad if unreadable == "skip" else np.ones_like(bad)
     if not kept.any():
         raise PredictionsError("There is no photo to score: none of them has a prediction.")
     drawn = _groups(predictions, match.rows[kept], groups)
@@ -266,12 +266,13 @@ def _unpredicted(predictions: Predictions) -> tuple[tuple[str, int], ...]:
     return tuple(Counter(reasons).most_common())
 
 
-def _check_predicted(predictions: Predictions, fallback: str) -> None:
-    if fallback not in get_args(Fallback):
+def _check_predicted(predictions: Predictions, unreadable: str) -> None:
+    if unreadable not in get_args(Unreadable):
         raise PredictionsError(
-            f"The fallback must be one of {listed(get_args(Fallback))}; got {fallback!r}."
+            f"What to do about photos without a prediction (--unreadable) must be one of "
+            f"{listed(get_args(Unreadable))}. Got {unreadable!r}."
         )
-    if fallback != "refuse" or predictions.ok.all():
+    if unreadable != "refuse" or predictions.ok.all():
         return
     bad = [
         f"{id_} ({status})"
@@ -282,8 +283,8 @@ def _check_predicted(predictions: Predictions, fallback: str) -> None:
     ]
     raise PredictionsError(
         f"{len(bad):,} of {len(predictions.ids):,} photos have no prediction: {listed(bad)}. Say "
-        'how to score them: the fallback "uniform" scores a uniform guess, as a submission with '
-        'the same fallback would get; "skip" leaves them out, which flatters.'
+        "how to score them: --unreadable uniform scores a uniform guess, as a submission with the "
+        "same would get; --unreadable skip leaves them out, which flatters."
     )
 
 

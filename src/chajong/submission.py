@@ -53,7 +53,7 @@ def make_submission(
     sample: Path,
     floor: float = FLOOR,
     floor_unseen: float | None = None,
-    fallback: Literal["uniform"] | None = None,
+    unreadable: Literal["refuse", "uniform"] = "refuse",
 ) -> Submission:
     """Lay predictions out as the sample submission says.
 
@@ -65,15 +65,16 @@ def make_submission(
         floor: The least probability before rows are normalised, 1e-20 to 1e-3.
         floor_unseen: The probability, before rows are normalised, of classes of the sample that
             the model never saw, 1e-20 to 0.1; None to refuse such a sample.
-        fallback: What photos without a prediction get: "uniform" for the same probability for
-            every class; None to refuse them.
+        unreadable: What photos without a prediction get: "uniform" for the same probability for
+            every class; "refuse" to refuse them.
 
     Returns:
         The submission.
 
     Raises:
         SubmissionError: If a floor is out of range, ids are missing, extra or repeated, classes
-            are unknown to either side, or photos have no prediction and there is no fallback.
+            are unknown to either side, or photos have no prediction and
+            `unreadable` is "refuse".
         DataError: If the sample cannot be read.
     """  # noqa: DOC502 DataError raised by `read_columns`
     _check_floor("floor", floor, _MOST_FLOOR)
@@ -82,7 +83,7 @@ def make_submission(
     header, ids = _read_sample(sample)
     match = _matched(predictions, ids, sample)
     columns, notes = _columns(predictions.classes, header[1:], floor_unseen)
-    num_bad = _check_predicted(predictions, fallback)
+    num_bad = _check_predicted(predictions, unreadable)
     probs = np.full((len(ids), len(columns)), floor if floor_unseen is None else floor_unseen)
     seen = columns >= 0
     probs[:, seen] = np.maximum(predictions.probabilities(), floor)[match.rows][:, columns[seen]]
@@ -231,19 +232,22 @@ def _columns(
     return np.array(columns, dtype=np.intp), [f"{note}: {listed(unseen)}"]
 
 
-def _check_predicted(predictions: Predictions, fallback: str | None) -> int:
-    if fallback not in (None, "uniform"):
-        raise SubmissionError(f"The fallback must be 'uniform' or none; got {fallback!r}.")
+def _check_predicted(predictions: Predictions, unreadable: str) -> int:
+    if unreadable not in ("refuse", "uniform"):
+        raise SubmissionError(
+            "What to do about photos without a prediction (--unreadable) must be 'refuse' or "
+            f"'uniform'. Got {unreadable!r}."
+        )
     bad = [
         f"{id_} ({status})"
         for id_, status in zip(predictions.ids, predictions.statuses, strict=True)
         if status != OK
     ]
-    if bad and fallback is None:
+    if bad and unreadable == "refuse":
         raise SubmissionError(
             f"{len(bad):,} of {len(predictions.ids):,} photos have no prediction: {listed(bad)}. "
-            'A submission needs every row: mend the files, or agree to the fallback "uniform", '
-            "the same probability for every class."
+            "A submission needs every row: mend the files, or agree to --unreadable uniform, the "
+            "same probability for every class."
         )
     return len(bad)
 

@@ -13,7 +13,7 @@ from chajong.errors import BundleError, DataError, PredictionsError
 from chajong.gallery import STRANGE_FROM
 from chajong.labels import Labels
 from chajong.risk import Risks
-from chajong.serving.judge import Judge, verdicts
+from chajong.serving.judge import Judge
 from chajong.serving.verdict import Verdict
 from tests.test_risk import CARS, LABELS
 
@@ -144,12 +144,12 @@ def test_a_bundle_holds_what_is_needed(exported: Bundle) -> None:
     assert exported.risks is not None
     assert len(exported.risks.groups) == 510
     rows = np.log(np.full((2, 3), 1 / 3, np.float32))
-    assert [said.level for said in verdicts(exported, rows, risk=1e-6)] == ["none", "none"]
+    assert [said.level for said in Judge.of(exported, 1e-6).verdicts(rows)] == ["none", "none"]
 
 
 def test_a_bundle_without_held_out_answers_keeps_no_risk(exported: Bundle) -> None:
     none = replace(exported, risks=None)
     rows = np.log(np.full((1, 3), 1 / 3, np.float32))
     with pytest.raises(BundleError, match="export a run of folds or a blend"):
-        verdicts(none, rows, risk=0.02)
-    assert verdicts(none, rows)[0].level == "exact"
+        Judge.of(none, 0.02).verdicts(rows)
+    assert Judge.of(none).verdicts(rows)[0].level == "exact"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import chajong
 from chajong.blending.blend import Blend
 from chajong.blending.make import make_blend
 from chajong.errors import DataError, RunError
@@ -156,10 +157,14 @@ def test_a_bad_photo_has_a_status_and_no_answer(blend: Blend, tmp_path: Path) ->
     assert np.isnan(found.log_probs).all()
 
 
-def test_a_run_that_changed_is_refused(blend: Blend) -> None:
+def test_a_run_that_changed_is_refused(blend: Blend, tmp_path: Path) -> None:
     other = replace(blend, members=(replace(blend.members[0], fingerprint="0" * 16),))
     with pytest.raises(RunError, match="not the one that was blended"):
         predict_blend(other, Run.load(Path(blend.members[0].run)).manifest().root, CPU)
+    # Its report would show what another network sees.
+    other.save(tmp_path / "blend")
+    with pytest.raises(RunError, match="not the one that was blended"):
+        chajong.report(tmp_path / "blend")
 
 
 def test_a_run_gives_no_way_to_a_blend(run: Run) -> None:

@@ -3,7 +3,6 @@
 Shapes: k classes shown.
 """
 
-from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
@@ -24,30 +23,12 @@ _MOST_CLASSES = 16
 _NAME_PX, _NAME_SIZE_PX = 190, 12
 
 
-@dataclass(frozen=True)
-class Palette:
-    """Colours that go together.
-
-    Attributes:
-        paper: Behind everything; opaque, so that a picture can be read wherever it is put.
-        ink: Text.
-        faint: Lines, and text that matters less.
-        right: What is as it should be.
-        wrong: What is not.
-    """
-
-    paper: str
-    ink: str
-    faint: str
-    right: str
-    wrong: str
+_PAPER = "#ffffff"  # opaque, so that a picture can be read wherever it is put
+_INK, _FAINT = "#1c2430", "#5f6b7a"
+_RIGHT, _WRONG = "#3f6fae", "#c23434"
 
 
-LIGHT = Palette("#ffffff", "#1c2430", "#5f6b7a", "#3f6fae", "#c23434")
-DARK = Palette("#1c222b", "#e4e8ee", "#9aa6b5", "#86b3f3", "#f08a8a")
-
-
-def confusions(table: Predictions, labels: Labels, palette: Palette = LIGHT) -> Figure:
+def confusions(table: Predictions, labels: Labels) -> Figure:
     """Draw how often the classes that are mistaken most are taken for each other.
 
     Classes come pair by pair, the pair with the most mistakes first; the last column holds all
@@ -56,7 +37,6 @@ def confusions(table: Predictions, labels: Labels, palette: Palette = LIGHT) -> 
     Args:
         table: Predictions with their true classes.
         labels: Their classes.
-        palette: The colours.
 
     Returns:
         The figure: a row a true class, a column an answer, each cell the share of the row.
@@ -69,8 +49,8 @@ def confusions(table: Predictions, labels: Labels, palette: Palette = LIGHT) -> 
     shown = counts[np.ix_(chosen, chosen)]
     others = counts[chosen].sum(axis=1) - shown.sum(axis=1)
     cells = np.column_stack([shown, others])
-    figure, axes = _empty(palette, 2.6 + 0.46 * len(chosen), 2.2 + 0.42 * len(chosen))
-    _draw_cells(axes, cells, palette)
+    figure, axes = _empty(2.6 + 0.46 * len(chosen), 2.2 + 0.42 * len(chosen))
+    _draw_cells(axes, cells)
     lettering = Lettering()
     written = [lettering.fitting(names[place], _NAME_SIZE_PX, _NAME_PX) for place in chosen]
     rows = [f"{name}  ({total:,})" for name, total in zip(written, cells.sum(axis=1), strict=True)]
@@ -86,10 +66,10 @@ def confusions(table: Predictions, labels: Labels, palette: Palette = LIGHT) -> 
     )
     axes.set_xlabel("answer")
     axes.set_ylabel("true class (photos)")
-    return _finished(figure, axes, palette)
+    return _finished(figure, axes)
 
 
-def reliability(table: Predictions, labels: Labels, palette: Palette = LIGHT) -> Figure:
+def reliability(table: Predictions, labels: Labels) -> Figure:
     """Draw how often answers are right against how sure the model is of them.
 
     A bar is the 95 % interval of a share (`Diagnosis.reliability`). Above the line the model is
@@ -98,22 +78,21 @@ def reliability(table: Predictions, labels: Labels, palette: Palette = LIGHT) ->
     Args:
         table: Predictions with their true classes.
         labels: Their classes.
-        palette: The colours.
 
     Returns:
         The figure, with the distribution of the confidence below.
     """
     diagnosis = Diagnosis.of(table, labels)
     found, correct, bins = diagnosis.found, diagnosis.right, diagnosis.reliability()
-    figure = Figure(figsize=(6.4, 6.4), facecolor=palette.paper, layout="constrained")
+    figure = Figure(figsize=(6.4, 6.4), facecolor=_PAPER, layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    axes.plot([0, 1], [0, 1], color=palette.faint, linestyle="--", linewidth=1)
+    axes.plot([0, 1], [0, 1], color=_FAINT, linestyle="--", linewidth=1)
     axes.errorbar(
         [each.confidence for each in bins],
         [each.right for each in bins],
         np.array([(each.right - each.low, each.high - each.right) for each in bins]).T,
         fmt="o-",
-        color=palette.right,
+        color=_RIGHT,
         capsize=3,
         linewidth=1.5,
         markersize=5,
@@ -128,14 +107,14 @@ def reliability(table: Predictions, labels: Labels, palette: Palette = LIGHT) ->
     axes.set(xlim=(0, 1.01), ylim=(0, 1.01))
     edges = np.linspace(0, 1, 41)
     parts = [found.confidence[correct], found.confidence[~correct]]
-    below.hist(parts, edges, stacked=True, color=[palette.right, palette.wrong])
+    below.hist(parts, edges, stacked=True, color=[_RIGHT, _WRONG])
     below.set_xlabel("confidence in the likeliest class")
     below.set_ylabel("photos")
-    below.legend(["right", "wrong"], loc="upper left", frameon=False, labelcolor=palette.ink)
+    below.legend(["right", "wrong"], loc="upper left", frameon=False, labelcolor=_INK)
     for each in (axes, below):
-        each.grid(color=palette.faint, alpha=0.25, linewidth=0.6)
+        each.grid(color=_FAINT, alpha=0.25, linewidth=0.6)
         each.xaxis.set_major_formatter(PercentFormatter(1))
-        _finished(figure, each, palette)
+        _finished(figure, each)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     return figure
 
@@ -165,24 +144,24 @@ def _most_confused(counts: NDArray[np.intp]) -> list[int]:
     return list(dict.fromkeys([*names, *range(len(counts))]))[:_MOST_CLASSES]
 
 
-def _draw_cells(axes: Axes, cells: NDArray[np.intp], palette: Palette) -> None:
+def _draw_cells(axes: Axes, cells: NDArray[np.intp]) -> None:
     # (k, k + 1) counts; the diagonal in the colour of what is right.
     shares = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
     diagonal = np.eye(*cells.shape, dtype=np.bool_)
-    for colour, part in ((palette.right, diagonal), (palette.wrong, ~diagonal)):
-        shades = LinearSegmentedColormap.from_list("shades", [palette.paper, colour])
+    for colour, part in ((_RIGHT, diagonal), (_WRONG, ~diagonal)):
+        shades = LinearSegmentedColormap.from_list("shades", [_PAPER, colour])
         # A share of a half is as bad as it gets; small ones must be seen too.
         strength = np.ma.masked_array(np.sqrt(shares), ~part)
         axes.imshow(strength, cmap=shades, vmin=0, vmax=1, aspect="auto")
     for row, column in np.argwhere(cells > 0):
         share = shares[row, column]
-        ink = palette.paper if np.sqrt(share) > 0.72 else palette.ink
+        ink = _PAPER if np.sqrt(share) > 0.72 else _INK
         said = f"{share:.0%}" if share >= 0.005 else "<1%"
         axes.text(column, row, said, ha="center", va="center", color=ink, fontsize=8)
 
 
-def _empty(palette: Palette, width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height), facecolor=palette.paper, layout="constrained")
+def _empty(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), facecolor=_PAPER, layout="constrained")
     return figure, figure.subplots()
 
 
@@ -191,13 +170,13 @@ def _font(lettering: Lettering) -> FontProperties:
     return FontProperties(fname=str(path) if path else None, size=9)
 
 
-def _finished(figure: Figure, axes: Axes, palette: Palette) -> Figure:
-    axes.set_facecolor(palette.paper)
-    axes.tick_params(colors=palette.ink, labelsize=9)
+def _finished(figure: Figure, axes: Axes) -> Figure:
+    axes.set_facecolor(_PAPER)
+    axes.tick_params(colors=_INK, labelsize=9)
     for spine in axes.spines.values():
-        spine.set_color(palette.faint)
+        spine.set_color(_FAINT)
     for text in (axes.xaxis.label, axes.yaxis.label):
-        text.set_color(palette.ink)
-    axes.title.set_color(palette.ink)
-    axes.set_title(axes.get_title(loc="left"), loc="left", color=palette.ink, fontsize=10)
+        text.set_color(_INK)
+    axes.title.set_color(_INK)
+    axes.set_title(axes.get_title(loc="left"), loc="left", color=_INK, fontsize=10)
     return figure

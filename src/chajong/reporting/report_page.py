@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chajong.blending.blend import Blend
+from chajong.blending.members import members_of
 from chajong.catalogue import known_catalogue
 from chajong.comparison import Comparison
 from chajong.depths import Depths
@@ -110,12 +111,12 @@ class Subject:
             The subject.
 
         Raises:
-            RunError: If there is neither in it, or it is damaged.
+            RunError: If there is neither in it, it is damaged, or a member was trained again.
         """  # noqa: DOC502 raised by what it calls
         if not Blend.is_in(folder):
             return cls(folder, (Run.load(folder),))
         blend = Blend.load(folder)
-        return cls(folder, tuple(Run.load(Path(member.run)) for member in blend.members), blend)
+        return cls(folder, members_of(blend), blend)
 
     @property
     def name(self) -> str:

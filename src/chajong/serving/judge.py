@@ -183,30 +183,6 @@ class Judge:
         return Guess(str(facts.exact), *facts[1:], prob)
 
 
-def verdicts(
-    bundle: Bundle,
-    log_probs: NDArray[np.floating],
-    risk: float | None = None,
-    strangeness: NDArray[np.floating] | None = None,
-) -> list[Verdict]:
-    """Decide what is said of photos; `Judge` does so again and again at less cost.
-
-    Args:
-        bundle: Whose answers they are.
-        log_probs: (n, c) log-probabilities of photos that have an answer.
-        risk: As in `Judge.of`.
-        strangeness: As in `Judge.verdicts`.
-
-    Returns:
-        n verdicts.
-
-    Raises:
-        BundleError: As in `Judge.of`.
-        PredictionsError: As in `Judge.verdicts`.
-    """  # noqa: DOC502 raised by what it calls
-    return Judge.of(bundle, risk).verdicts(log_probs, strangeness)
-
-
 def _facts(place: int, depths: Depths, own: Sequence[Car]) -> tuple[_Facts, ...]:
     level = depths.levels[place]
     return tuple(

@@ -1,7 +1,7 @@
 """What a service is told of a run, at once or bit by bit."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -73,11 +73,10 @@ class Teller:
             for draw in (confusions, reliability):
                 path = Path(folder, f"{draw.__name__}.png")
                 path.write_bytes(png(draw(table, run.labels)))
-                self._tracker.picture(path.stem, path)
+                self._tracker.picture(path)
 
 
-@contextmanager
-def sending(run: Run, service: Service, *, wait: bool) -> Iterator[bool]:
+def sending(run: Run, service: Service, *, wait: bool) -> AbstractContextManager[bool]:
     """Keep other processes from telling the same service of the same run.
 
     Args:
@@ -85,11 +84,10 @@ def sending(run: Run, service: Service, *, wait: bool) -> Iterator[bool]:
         service: The service.
         wait: Whether to wait for a process that does so now.
 
-    Yields:
-        Whether there is none, or none any more.
+    Returns:
+        Says on entering whether there is none, or none any more.
     """
-    with locked(run.folder / f".{service}.lock", wait=wait) as held:
-        yield held
+    return locked(run.folder / f".{service}.lock", wait=wait)
 
 
 def epoch_points(model: str, history: Sequence[Mapping[str, Any]]) -> list[Point]:

@@ -98,12 +98,11 @@ class Mlflow:
         for begin in range(0, len(metrics), _MOST_AT_ONCE):
             self._client.log_batch(self._run, metrics[begin : begin + _MOST_AT_ONCE])
 
-    def picture(self, name: str, path: Path) -> None:  # noqa: ARG002 the file's name says it
+    def picture(self, path: Path) -> None:
         """Send a picture.
 
         Args:
-            name: Such as `confusions`.
-            path: A PNG file.
+            path: A PNG file, named after what it shows.
         """
         self._client.log_artifact(self._run, str(path), "pictures")
 

@@ -80,15 +80,14 @@ class TensorBoard:
         for writer in self._writers.values():
             writer.flush()
 
-    def picture(self, name: str, path: Path) -> None:
+    def picture(self, path: Path) -> None:
         """Write a picture.
 
         Args:
-            name: Such as `confusions`.
-            path: A PNG file.
+            path: A PNG file, named after what it shows.
         """
         image = Summary.Image(encoded_image_string=path.read_bytes())
-        self._write(self.root, [Summary.Value(tag=name, image=image)])
+        self._write(self.root, [Summary.Value(tag=path.stem, image=image)])
 
     def artefact(self, path: Path) -> None:
         """Write where a file lies: TensorBoard keeps none.

@@ -101,14 +101,13 @@ class Wandb:
             named = {f"{point.series}/{name}": value for name, value in point.values.items()}
             self._run.log({**named, f"{point.series}/{_AT}": point.at})
 
-    def picture(self, name: str, path: Path) -> None:
+    def picture(self, path: Path) -> None:
         """Send a picture.
 
         Args:
-            name: Such as `confusions`.
-            path: A PNG file.
+            path: A PNG file, named after what it shows.
         """
-        self._run.log({name: wandb.Image(str(path))})
+        self._run.log({path.stem: wandb.Image(str(path))})
 
     def artefact(self, path: Path) -> None:
         """Send a file of the run.

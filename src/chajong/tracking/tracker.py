@@ -62,12 +62,11 @@ class Tracker(Protocol):
             points: All later than what the service has.
         """
 
-    def picture(self, name: str, path: Path) -> None:
+    def picture(self, path: Path) -> None:
         """Send a picture.
 
         Args:
-            name: Such as `confusions`.
-            path: A PNG file.
+            path: A PNG file, named after what it shows.
         """
 
     def artefact(self, path: Path) -> None:

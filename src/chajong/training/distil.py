@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from chajong.blending.blend import Blend
+from chajong.blending.members import members_of
 from chajong.catalogue import known_catalogue
 from chajong.errors import PredictionsError, RecipeError, RunError
 from chajong.labels import Labels
@@ -19,7 +20,7 @@ from chajong.recipe import Data, Distil, Taxonomy
 from chajong.run import Run
 from chajong.split import Split
 from chajong.training.infer import Eye
-from chajong.training.predict import members_of, open_eye
+from chajong.training.predict import open_eye
 from chajong.training.sides import why_not
 from chajong.training.weights import empty_network
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from chajong.blending.blend import Blend, Member
+from chajong.blending.members import members_of
 from chajong.bundle import FORMAT, RISKS, Bundle, put_in_place
 from chajong.bundle_facts import Facts, Golden, Precision, Proof, Runtime
 from chajong.catalogue import known_catalogue
@@ -41,7 +42,7 @@ from chajong.training.allocator import keep_large_blocks
 from chajong.training.gallery import make_gallery
 from chajong.training.graph import write_graph
 from chajong.training.model import evaluation_preprocess
-from chajong.training.predict import members_of, open_eye
+from chajong.training.predict import open_eye
 from chajong.training.quantise import quantise
 from chajong.training.samples import Samples, check_enough, own_samples, samples_of
 from chajong.unknown import Unknown

@@ -3,7 +3,7 @@
 Shapes: n photos, v views, c classes, s side.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from chajong.progress import Progress
 from chajong.training.augment import normalise, to_float
 from chajong.training.precision import autocast
 from chajong.training.views import VIEWS
@@ -97,7 +96,6 @@ def infer_rows(
     pixels: NDArray[np.uint8],
     rows: NDArray[np.intp],
     views: Sequence[str],
-    title: str | None = None,
     each: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float32]:
     """Look at cached photos.
@@ -107,36 +105,14 @@ def infer_rows(
         pixels: The cache `(m, s, s, 3)`.
         rows: Which photos `(n,)`.
         views: Names of `VIEWS`.
-        title: What to show as progress; nothing if none.
         each: Called after each batch.
 
     Returns:
         `(n, v, c)`.
     """
     parts: list[NDArray[np.float32]] = []
-    starts = range(0, len(rows), _BATCH)
-    for start in shown(starts, title, len(rows)):
+    for start in range(0, len(rows), _BATCH):
         photos = torch.from_numpy(pixels[rows[start : start + _BATCH]])
         parts.append(eye.look(photos, views))
         each()
     return np.concatenate(parts) if parts else np.zeros((0, len(views), 0), np.float32)
-
-
-def shown(starts: Iterable[int], title: str | None, total: int) -> Iterator[int]:
-    """Show the progress of a loop over batches.
-
-    Args:
-        starts: First row of each batch.
-        title: What to show; nothing if none.
-        total: Rows in all.
-
-    Yields:
-        The starts.
-    """
-    if title is None:
-        yield from starts
-        return
-    with Progress(title, total) as progress:
-        for start in starts:
-            yield start
-            progress.advance(min(_BATCH, total - start))

@@ -95,10 +95,8 @@ class Settings:
         """Refuse what cannot be.
 
         Raises:
-            DataError: If the risk is not in [0, 1], or an origin is no origin.
+            DataError: If an origin is no origin.
         """
-        if self.risk is not None and not 0 <= self.risk <= 1:
-            raise DataError(f"The risk must be from 0 to 1, got {self.risk}.")
         for origin in self.origins:
             if origin != "*" and (origin.count("/") != 2 or "://" not in origin):
                 raise DataError(
