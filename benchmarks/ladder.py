@@ -77,7 +77,7 @@ def row(names: list[str], runs: list[Run], asked: argparse.Namespace) -> list[st
     """A line of the table."""
     figures = []
     for key in FIGURES:
-        figures.append(spread([(run.score() or {})[key]["value"] for run in runs]))
+        figures.append(spread([getattr(run.score(), key).value for run in runs]))
     if asked.truth is not None:
         truth = read_truth(asked.truth)
         tested = [score(answers(run, asked.data), truth) for run in runs]

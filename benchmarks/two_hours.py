@@ -38,7 +38,7 @@ from chajong.predictions import Predictions
 from chajong.recipe import Recipe
 from chajong.recipes import load_recipe
 from chajong.run import Run
-from chajong.score import read_truth, score
+from chajong.score import Score, read_truth, score
 from chajong.training.blend import blend_runs
 from chajong.training.predict import predict_blend
 from chajong.training.train import Options
@@ -122,7 +122,7 @@ def ours(asked: argparse.Namespace) -> tuple[Predictions, float, str]:
         noted.write_text(json.dumps((time.perf_counter() - begin) / 60), encoding="utf-8")
         predict_blend(blend, asked.data).save(path)
     blend = Blend.load(folder)
-    nested = json.loads((folder / "score.json").read_text())["log_loss"]["value"]
+    nested = Score.load(folder / "score.json").log_loss.value
     about = f"nested out of fold {nested:.3f}"
     if blend.averaging is not None:
         about += f", foretold for the mean {blend.averaging.log_loss:.3f}"

@@ -44,7 +44,7 @@ def test_photos_are_paired_by_id_and_not_by_place(tmp_path: Path) -> None:
         assert losses.shape == (1, 40)
         score = run.score()
         assert score is not None
-        assert losses.mean() == pytest.approx(score["log_loss"]["value"])
+        assert losses.mean() == pytest.approx(score.log_loss.value)
     assert found.right_b.mean() > found.right_a.mean()
     assert found.left_out == {}
     assert found.classes == tuple(LABELS)

@@ -55,7 +55,7 @@ def test_progress_of_a_run(tmp_path: Path) -> None:
     assert (run.done, run.status(), run.seconds()) == (("0", "1"), "done", 3.5)
     score = run.score()
     assert score is not None
-    assert score["log_loss"]["value"] == 0.5
+    assert score.log_loss.value == 0.5
     summary = "\n".join(run.summary())
     assert "(done)" in summary
     assert "log loss              0.5000   0.4000 to 0.6000" in summary

@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as reference
 
 from chajong.catalogue import Car, Catalogue, known_catalogue
-from chajong.errors import DataError, PredictionsError
+from chajong.errors import DataError, PredictionsError, RunError
 from chajong.labels import Labels, known_names
 from chajong.metrics import Estimate
 from chajong.predictions import Predictions
@@ -218,18 +218,23 @@ def test_a_users_catalogue_decides_levels_and_equal_classes() -> None:
     assert score(predictions, truth, (), catalogue=own).equal == ()
 
 
-def test_levels_go_into_json_and_onto_a_terminal() -> None:
+def test_levels_go_into_json_and_onto_a_terminal(tmp_path: Path) -> None:
     predictions, truth = made()
     got = score(predictions, truth)
-    saved = json.loads(json.dumps(got.as_dict()))
-    assert Score.from_dict(saved) == got
+    got.save(tmp_path / "score.json")
+    assert Score.load(tmp_path / "score.json") == got
     maker = got.levels[0]
     assert f"by maker       log loss {maker.log_loss.value:.4f} (" in got.lines()[-1]
     assert f"top-1 {maker.top1.value:.4f} (" in got.lines()[-1]
     assert got.lines()[-1].endswith("2 groups")
     # Scores of older versions have no levels.
+    saved = json.loads((tmp_path / "score.json").read_text(encoding="utf-8"))
     del saved["levels"]
-    assert Score.from_dict(saved) == replace(got, levels=())
+    (tmp_path / "score.json").write_text(json.dumps(saved), encoding="utf-8")
+    assert Score.load(tmp_path / "score.json") == replace(got, levels=())
+    (tmp_path / "score.json").write_text("{}")
+    with pytest.raises(RunError, match=r"score\.json is damaged: .*train or blend again"):
+        Score.load(tmp_path / "score.json")
 
 
 @pytest.mark.parametrize("header", ["ID,label", "\ufeffid,x,Label"])

@@ -56,7 +56,7 @@ def run_demo(out: Path) -> Iterator[str]:
     yield f"  audit          {out / 'audit'} ({len(manifest.issues):,} issues, shown in {issues})"
     yield f"  run            {run.folder}"
     if oof is not None:
-        figures = f"log loss {oof['log_loss']['value']:.3f}, top-1 {oof['top1']['value']:.3f}"
+        figures = f"log loss {oof.log_loss.value:.3f}, top-1 {oof.top1.value:.3f}"
         yield f"  out of fold    {run.predictions_path} ({figures})"
     figures = f"log loss {found.log_loss.value:.3f}, top-1 {found.top1.value:.3f}"
     yield f"  test photos    {out / 'predictions.parquet'} ({figures})"

@@ -134,13 +134,13 @@ class Run:
         said = "the photos that this is the score of said when to stop, which flatters"
         return (f"{self.name}: {said} (train.keep=best or train.patience)",)
 
-    def score(self) -> dict[str, Any] | None:
+    def score(self) -> Score | None:
         """Read the score.
 
         Returns:
-            The out-of-fold score as `Score.as_dict` gives it; none before all folds are trained.
+            The out-of-fold score; none before all folds are trained.
         """
-        return _read(self.score_path, Score).as_dict() if self.score_path.exists() else None
+        return Score.load(self.score_path) if self.score_path.exists() else None
 
     def facts(self, name: str) -> dict[str, Any]:
         """Read what was kept about a training that is over.
@@ -178,8 +178,9 @@ class Run:
             Lines.
         """
         lines = [f"run        {self.folder} ({self.status()})"]
-        if self.score_path.exists():
-            lines += _read(self.score_path, Score).lines()
+        score = self.score()
+        if score is not None:
+            lines += score.lines()
             lines.append(f"table      {self.predictions_path}")
         lines.append(f"next       {command('predict', self.folder, 'PHOTOS')}")
         return lines

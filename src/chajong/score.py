@@ -15,7 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from chajong.catalogue import Catalogue, known_catalogue
-from chajong.errors import PredictionsError
+from chajong.errors import PredictionsError, RunError
+from chajong.files import read_json, write_json
 from chajong.labels import Labels
 from chajong.levels import Level
 from chajong.matching import Match, match_ids
@@ -101,34 +102,28 @@ class Score:
         """
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Score":
-        """Read what `as_dict` gave, by way of JSON.
+    def save(self, path: Path) -> None:
+        """Write the score as JSON.
 
         Args:
-            values: Every attribute by its name; scores of older versions have no levels.
+            path: The file.
+        """
+        write_json(path, self.as_dict())
+
+    @classmethod
+    def load(cls, path: Path) -> "Score":
+        """Read a score that `save` wrote, also by an older version.
+
+        Args:
+            path: The file.
 
         Returns:
             The score.
-        """
-        figures = {name: Estimate(**values[name]) for name in FIGURES}
-        return cls(
-            num_photos=values["num_photos"],
-            num_unscored=values["num_unscored"],
-            unpredicted=tuple((why, count) for why, count in values["unpredicted"]),
-            equal=tuple((one, other) for one, other in values["equal"]),
-            notes=tuple(values["notes"]),
-            levels=tuple(
-                LevelScore(
-                    level["level"],
-                    level["num_groups"],
-                    Estimate(**level["log_loss"]),
-                    Estimate(**level["top1"]),
-                )
-                for level in values.get("levels", ())
-            ),
-            **figures,
-        )
+
+        Raises:
+            RunError: If it is missing or damaged.
+        """  # noqa: DOC502 raised by `read_json`
+        return read_json(path, cls, RunError, "Restore it, or train or blend again.")
 
     def lines(self) -> list[str]:
         """Give the score as a table for a terminal.

@@ -111,7 +111,7 @@ def test_the_proof_is_of_held_out_photos(exported: Bundle, run: Run) -> None:
     assert proof.log_loss is not None
     score = run.score()
     assert score is not None
-    assert proof.log_loss == pytest.approx(score["log_loss"]["value"], abs=1e-3)
+    assert proof.log_loss == pytest.approx(score.log_loss.value, abs=1e-3)
     assert proof.max_prob_gap < 1e-4
 
 
@@ -129,9 +129,9 @@ def test_coarser_numbers_say_what_they_lost(exported: Bundle) -> None:
 def test_the_card_tells_scores_risk_and_look_alikes(exported: Bundle, run: Run) -> None:
     card, score = exported.card(), run.score()
     assert score is not None
-    assert card["held_out_score"]["log_loss"]["value"] == score["log_loss"]["value"]
+    assert card["held_out_score"]["log_loss"]["value"] == score.log_loss.value
     last = card["risk_coverage"][-1]
-    assert (last["share"], last["risk"]) == (1.0, pytest.approx(1 - score["top1"]["value"]))
+    assert (last["share"], last["risk"]) == (1.0, pytest.approx(1 - score.top1.value))
     assert [row["risk"] for row in card["stated_risk"]] == [0.01, 0.02, 0.05]
     assert {row["num_photos"] for row in card["stated_risk"]} == {510}
     assert "How deep answers go" in (exported.folder / "CARD.md").read_text(encoding="utf-8")

@@ -118,7 +118,7 @@ def is_png(content: bytes) -> bool:
 def final(run: Run) -> float:
     score = run.score()
     assert score is not None
-    value: float = score["log_loss"]["value"]
+    value: float = score.log_loss.value
     return value
 
 

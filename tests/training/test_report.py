@@ -40,7 +40,7 @@ def words(path: Path) -> str:
 def test_the_page_says_what_the_run_says(finished: Run, page: Path) -> None:
     said, score = words(page), finished.score()
     assert score is not None
-    assert f"{score['log_loss']['value']:.4f} log loss out of fold" in said
+    assert f"{score.log_loss.value:.4f} log loss out of fold" in said
     for name in ("fold 0", "fold 1", finished.record.data_fingerprint, "backbone"):
         assert name in said
     for name in finished.labels.names:

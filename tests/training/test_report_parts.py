@@ -114,8 +114,10 @@ def test_every_figure_has_its_interval(run: Run, sections: dict[str, str]) -> No
     score = run.score()
     assert score is not None
     wanted = [
-        f"{one['value']:.4f} {one['low']:.4f} to {one['high']:.4f}"
-        for one in (score[name] for name in ("log_loss", "top1", "top5", "macro_f1", "ece"))
+        f"{one.value:.4f} {one.low:.4f} to {one.high:.4f}"
+        for one in (
+            getattr(score, name) for name in ("log_loss", "top1", "top5", "macro_f1", "ece")
+        )
     ]
     assert [cells[1] for cells in rows(sections["score"], "value and interval")] == wanted
     assert rows(sections["score"], "level") == [

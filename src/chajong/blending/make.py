@@ -17,7 +17,6 @@ from chajong.blending.fit import Places, counted, standard_error
 from chajong.blending.methods import LINEAR_IN_LOGITS, METHODS, Table
 from chajong.blending.nested import Comparison, compare
 from chajong.errors import DataError, RunError
-from chajong.files import write_json
 from chajong.labels import Labels
 from chajong.pooling import Floats, merged, spread
 from chajong.predictions import Predictions
@@ -87,7 +86,7 @@ def make_blend(
         ),
     )
     replace(nested, run=blend.fingerprint).save(folder / "oof.parquet")
-    write_json(folder / "score.json", result.as_dict())
+    result.save(folder / "score.json")
     blend.save(folder)  # last, because it vouches for the others
     return blend, result
 

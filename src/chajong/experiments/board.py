@@ -8,7 +8,6 @@ import numpy as np
 
 from chajong.errors import ChajongError, RunError
 from chajong.experiments.notes import NOTES, read_notes
-from chajong.files import read_json
 from chajong.photos.walk import check_utf8
 from chajong.progress import say
 from chajong.score import Score
@@ -69,7 +68,7 @@ def read_board(folder: Path) -> tuple[BoardScore, ...]:
 def _scores_of(folder: Path) -> list[BoardScore]:
     check_utf8(str(folder))
     path = folder / "score.json"
-    score = read_json(path, Score, RunError, "Restore it.") if path.exists() else None
+    score = Score.load(path) if path.exists() else None
     local = score.log_loss.value if score is not None else None
     return [
         BoardScore(folder.name, note.when, local, note.board, note.board_private)

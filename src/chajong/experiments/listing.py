@@ -157,13 +157,13 @@ def row_of(run: "Run") -> Row:
     base = RECIPES.get(run.recipe.name) or min(
         named, key=lambda recipe: len(differences(recipe, run.recipe))
     )
-    score, notes, record = run.score() or {}, read_notes(run.folder), run.record
+    score, notes, record = run.score(), read_notes(run.folder), run.record
     return Row(
         run=run.name,
         recipe=record.recipe,
         status=run.status(),
-        log_loss=score["log_loss"]["value"] if score else None,
-        top1=score["top1"]["value"] if score else None,
+        log_loss=None if score is None else score.log_loss.value,
+        top1=None if score is None else score.top1.value,
         board=latest(notes, "board"),
         board_private=latest(notes, "board_private"),
         seconds=run.seconds(),

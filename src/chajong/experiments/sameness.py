@@ -146,7 +146,7 @@ def sameness(a: Run, b: Run) -> Sameness:
             if not (here.exists() and there.exists() and cmp(here, there, shallow=False)):
                 unlike.append(f"{folders[0].name}/{file}")
     scores = a.score(), b.score()
-    losses = [score["log_loss"]["value"] for score in scores if score is not None]
+    losses = [score.log_loss.value for score in scores if score is not None]
     return Sameness(
         a=str(a.folder),
         b=str(b.folder),

@@ -14,14 +14,13 @@ from chajong.catalogue import known_catalogue
 from chajong.comparison import Comparison
 from chajong.depths import Depths
 from chajong.diagnosis import Answer, Diagnosis, Mistaken
-from chajong.errors import ChajongError, RunError
+from chajong.errors import ChajongError
 from chajong.experiments.again import (
     blend_command,
     rerun_command,
     review_command,
     train_commands,
 )
-from chajong.files import read_json
 from chajong.labels import Labels
 from chajong.manifest import Manifest
 from chajong.metrics import log_loss
@@ -141,7 +140,7 @@ class Subject:
             The score; none where there is no table.
         """
         path = self.folder / "score.json"
-        return read_json(path, Score, RunError, _DAMAGED) if path.is_file() else None
+        return Score.load(path) if path.is_file() else None
 
     @cached_property
     def manifest(self) -> Manifest:

@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 from chajong.blending.blend import Blend
 from chajong.comparison import Comparison, compare
-from chajong.errors import ChajongError, RunError
+from chajong.errors import ChajongError
 from chajong.experiments.listing import list_runs
-from chajong.files import read_json
 from chajong.pairs import known_differences, open_side, pair
 from chajong.progress import say
 from chajong.run import Run
@@ -87,7 +86,7 @@ def _blends(place: Path) -> Iterator[_Scored]:
             continue
         try:
             blend = Blend.load(path)
-            score = read_json(path / "score.json", Score, RunError, "Blend again.")
+            score = Score.load(path / "score.json")
             data = Run.load(Path(blend.members[0].run)).record.data_fingerprint
         except ChajongError as error:
             say(f"left out: {error}")

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from chajong.bundle_facts import Facts, Proof
 from chajong.depths import DEEPEST_FIRST
 from chajong.diagnosis import Diagnosis
@@ -91,7 +93,8 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
     if card["held_out_score"] is None:
         yield "None: every photo was learned, so nothing is known of others."
     else:
-        yield from ("```text", *Score.from_dict(card["held_out_score"]).lines(), "```")
+        held_out = TypeAdapter(Score).validate_python(card["held_out_score"])
+        yield from ("```text", *held_out.lines(), "```")
     yield from _table(
         "The surest answers",
         ("answered", "least probability", "wrong"),

@@ -53,7 +53,8 @@ class Teller:
             self._pictures(run)
             for path in (run.predictions_path, run.score_path):
                 self._tracker.artefact(path)
-            self._tracker.log([Point(OOF, 1, {name: score[name]["value"] for name in FIGURES})])
+            values = {name: getattr(score, name).value for name in FIGURES}
+            self._tracker.log([Point(OOF, 1, values)])
         self._tracker.finish(run.status() == "done")
 
     def _is_new(self, point: Point) -> bool:

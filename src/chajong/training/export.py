@@ -20,7 +20,7 @@ from chajong.catalogue import known_catalogue
 from chajong.depths import Depths
 from chajong.environment import num_cores, package_version
 from chajong.errors import BundleError, ChajongError, RunError
-from chajong.files import make_folder, read_json, writing
+from chajong.files import make_folder, writing
 from chajong.gallery import Gallery
 from chajong.graph import Graph
 from chajong.labels import Labels
@@ -165,7 +165,7 @@ def _known(folder: Path) -> tuple[Score | None, Predictions | None]:
     table, score = folder / "oof.parquet", folder / "score.json"
     if not table.is_file() or not score.is_file():
         return None, None
-    return read_json(score, Score, RunError, "Restore it, or train anew."), Predictions.load(table)
+    return Score.load(score), Predictions.load(table)
 
 
 def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:

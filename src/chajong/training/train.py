@@ -12,7 +12,7 @@ from chajong.blending.blend import Blend
 from chajong.corrections import Corrections
 from chajong.environment import describe_environment
 from chajong.errors import RecipeError, RunError, TrainingError
-from chajong.files import fingerprint, write_json
+from chajong.files import fingerprint
 from chajong.manifest import Manifest
 from chajong.photos.audit import audit
 from chajong.photos.layout import Layout
@@ -285,4 +285,4 @@ def _join(run: Run, manifest: Manifest, folds: Split) -> None:
     table = Predictions.merge_folds(parts, expected=held_out["id"].to_list())
     table.save(run.predictions_path)
     found = score(table, table.truth(), run.labels.equal, manifest.groups())
-    write_json(run.score_path, replace(found, notes=(*found.notes, *run.caution)).as_dict())
+    replace(found, notes=(*found.notes, *run.caution)).save(run.score_path)
