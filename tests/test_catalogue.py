@@ -297,3 +297,9 @@ def test_classes_are_shown(
         "4 classes; not known: maker_ko 2, maker_en 2, generation 2, body 2, powertrain 4" in told
     )
     assert "alike (0.50): RAV4_2016_2018 and 라브4_4세대_2013_2018: sounds the same" in told
+
+
+def test_a_row_without_a_maker_is_kept_beside_another_catalogue(tmp_path: Path) -> None:
+    mine = own(tmp_path, f"{HEADER}\nA,,,M,G1,,,2018,,\n")
+    assert mine.of("A", known_catalogue()) == mine.of("A")
+    assert mine.of("A").generation == "G1"

@@ -209,6 +209,18 @@ def test_near_duplicates_win_once() -> None:
     assert (found.num_won, found.num_lost, found.p_top1) == (2, 0, 0.5)
 
 
+@pytest.mark.parametrize("trainings", [(1, 3), (2, 1)])
+def test_more_trainings_of_a_side_win_nothing_by_themselves(trainings: tuple[int, int]) -> None:
+    alarms = 0
+    for seed in range(40):
+        rng = np.random.default_rng([seed, *trainings])
+        sure = rng.beta(6, 1, size=600)  # how often any training is right about a photo
+        right = [rng.random((num, 600)) < sure for num in trainings]
+        losses = [np.where(each, 0.1, 2.0) + rng.random(each.shape) * 1e-3 for each in right]
+        alarms += compare(pairs_of(losses[0], losses[1]), num_resamples=2).p_top1 < 0.05
+    assert alarms <= 6  # two are to be expected
+
+
 def test_the_assumed_noise_is_said() -> None:
     pairs = world(np.random.default_rng(0), effect=0.01, taste=0.1)
     found = compare(pairs, ("old", "new"), differs=["recipe       optim.lr: 1 -> 2"])

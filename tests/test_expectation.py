@@ -75,6 +75,13 @@ def test_weights_are_capped() -> None:
     assert (found[50:] == 50.5).all()
 
 
+def test_harder_photos_are_said_though_a_mean_makes_up_for_them() -> None:
+    evidence, _ = World(num_models=5, shift=0.7, noise=1.5).draw(0)
+    found = expect(evidence, num_resamples=2)
+    assert found.value < 1.1 * found.out_of_fold < found.one_model
+    assert any("harder" in line for line in found.warnings)
+
+
 def test_it_says_when_not_to_believe_it() -> None:
     evidence, _ = World(shift=3.0).draw(0)
     found = expect(replace(evidence, outside=0.4, num_unreadable=7), num_resamples=2)

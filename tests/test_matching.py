@@ -1,6 +1,7 @@
 import unicodedata
 
 import numpy as np
+import pytest
 
 from chajong.matching import match_ids
 
@@ -41,6 +42,23 @@ def test_only_the_suffix_of_a_photo_is_no_part_of_its_id() -> None:
 def test_says_which_one_is_missing_when_stems_match() -> None:
     match = match_ids(["test/T_1.jpg", "test/T_3.jpg"], ["T_1", "T_2"])
     assert (match.missing, match.extra) == (("T_2",), ("test/T_3.jpg",))
+
+
+@pytest.mark.parametrize(
+    ("predicted", "wanted", "rows"),
+    [
+        (("train/1.jpg", "train/2.jpg"), ("test/1.jpg", "test/2.jpg"), [-1, -1]),
+        (("a/1.jpg", "b/2.jpg", "b/3.jpg"), ("a/1", "b/2", "c/3"), [0, 1, -1]),
+        (("test/1.jpg", "test/2.jpg"), ("open/test/1.png", "2"), [0, 1]),
+        (("1.jpg",), ("test/1",), [0]),
+    ],
+)
+def test_photos_of_folders_that_contradict_are_two(
+    predicted: tuple[str, ...], wanted: tuple[str, ...], rows: list[int]
+) -> None:
+    found = match_ids(predicted, wanted)
+    assert found.rows.tolist() == rows
+    assert len(found.missing) == len(found.extra) == rows.count(-1)
 
 
 def test_never_matches_stems_that_are_not_unique() -> None:

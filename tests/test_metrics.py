@@ -313,3 +313,13 @@ def test_refuses_what_cannot_be_scored(
 def test_refuses_groups_of_other_photos() -> None:
     with pytest.raises(PredictionsError, match="one group for each of 200 photos"):
         estimate(outcomes(*random_case(8)), [1, 2])
+
+
+@pytest.mark.parametrize("right", [1.0, 0.0])
+def test_f1_of_few_photos_is_no_surer_than_top1(right: float) -> None:
+    truth = np.arange(8) % 4
+    probs = np.full((8, 4), 0.1)
+    probs[np.arange(8), truth if right else (truth + 1) % 4] = 0.7
+    found = estimate(outcomes(probs, truth, np.arange(4)))
+    assert found.macro_f1.value == found.top1.value == right
+    assert (found.macro_f1.low, found.macro_f1.high) == (found.top1.low, found.top1.high)

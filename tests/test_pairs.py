@@ -224,7 +224,7 @@ def test_what_is_known_to_differ(tmp_path: Path) -> None:
     sides = open_side([a.folder]), open_side([b.folder])
     assert known_differences(*sides) == ("recipe       optim.lr: 0.004 -> 0.5",)
     assert known_differences(sides[0], sides[0]) == (
-        "nothing in recipe, data and first weights differs",
+        "nothing in recipe, data, first weights and teacher differs",
     )
 
 
@@ -234,8 +234,44 @@ def test_runs_that_are_no_trainings_of_one_recipe(tmp_path: Path) -> None:
         open_side([a.folder, b.folder])
     labels = [NAMES[1], *LABELS[1:]]
     c = make_run(tmp_path / "c", labels, answers(labels, 1.0), recipe("train.seed=5"))
-    with pytest.raises(RunError, match="they differ in their data or first weights"):
+    with pytest.raises(RunError, match="they differ in their data, first weights or teacher"):
         open_side([a.folder, c.folder])
+
+
+def test_another_teacher_is_another_recipe(tmp_path: Path) -> None:
+    a = make_run(tmp_path / "a", LABELS, answers(LABELS, 1.0))
+    b = make_run(tmp_path / "b", LABELS, answers(LABELS, 2.0), recipe("train.seed=5"))
+    taught = [
+        replace(run, record=run.record.model_copy(update={"teacher_fingerprint": name}))
+        for run, name in ((a, "aaaa"), (b, "bbbb"))
+    ]
+    sides = [replace(open_side([run.folder]), runs=(run,)) for run in taught]
+    assert "teacher      fingerprint: aaaa -> bbbb" in known_differences(*sides)
+    with pytest.raises(RunError, match="first weights or teacher"):
+        replace(sides[0], runs=tuple(taught))
+
+
+def test_classes_that_are_equal_by_way_of_an_unknown_one(tmp_path: Path) -> None:
+    a, _ = two_runs(tmp_path)
+    table = Predictions.load(a.predictions_path)
+    kept = [place for place, label in enumerate(LABELS) if label != NAMES[1]]
+    probs = table.probabilities()[kept][:, [0, 2]]
+    fewer = replace(
+        table,
+        ids=tuple(table.ids[place] for place in kept),
+        statuses=("ok",) * len(kept),
+        labels=tuple(LABELS[place] for place in kept),
+        folds=None,
+        classes=(NAMES[0], NAMES[2]),
+        log_probs=np.log(probs / probs.sum(axis=1, keepdims=True)).astype(np.float32)[:, None],
+    )
+    fewer.save(tmp_path / "fewer.parquet")
+    chain = ((NAMES[0], NAMES[1]), (NAMES[1], NAMES[2]))
+    sides = [replace(open_side([p]), equal=chain) for p in (a.folder, tmp_path / "fewer.parquet")]
+    found = pair(*sides)
+    assert found.right_a.all()
+    assert found.right_b.all()
+    np.testing.assert_allclose(found.gaps, 0, atol=1e-6)
 
 
 def test_one_training_twice_has_no_spread(tmp_path: Path) -> None:

@@ -258,3 +258,12 @@ def test_truth_that_is_not_whole_is_refused(tmp_path: Path, content: str, messag
     (tmp_path / "truth.csv").write_text(content, encoding="utf-8")
     with pytest.raises((DataError, PredictionsError), match=message):
         read_truth(tmp_path / "truth.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("ID,label\n", "no rows"), ('ID,label\na,""\n', "1 empty cell")]
+)
+def test_truth_without_an_answer(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text(text)
+    with pytest.raises(DataError, match=said):
+        read_truth(tmp_path / "truth.csv")

@@ -165,7 +165,7 @@ class Catalogue:
         if known is None and beside is not None:
             known = beside._by_name.get(nfc(name))
         parsed = known or self._parsed(name)
-        return parsed if parsed.maker or beside is None else beside.of(name)
+        return parsed if known or parsed.maker or beside is None else beside.of(name)
 
     def equal(self, names: Collection[str]) -> tuple[tuple[str, str], ...]:
         """Choose the equal pairs that concern these classes.

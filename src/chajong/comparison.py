@@ -79,7 +79,8 @@ class Comparison:
         degrees: Degrees of freedom by which it is measured; 0 where it is assumed.
         top1_a: Share of photos whose true class is the likeliest.
         top1_b: The same of the second.
-        num_won: Groups on which the second is right more often than the first.
+        num_won: Groups on which the second is right more often than the first, by as many
+            trainings of each side.
         num_lost: Groups on which it is right less often.
         p_top1: Two-sided p of McNemar's exact test of these two numbers (McNemar 1947).
         classes: All classes, the one that the second gains most in first.
@@ -365,8 +366,10 @@ def _margin(variance: float, degrees: int, spread: _Spread, pairs: Pairs) -> flo
 
 
 def _won_and_lost(pairs: Pairs) -> tuple[int, int]:
-    # By groups, because near-duplicates are no independent evidence.
-    gains = pairs.right_b.mean(axis=0) - pairs.right_a.mean(axis=0)
+    # By groups, because near-duplicates are no independent evidence; and by as many trainings of
+    # each side, because one training is wholly right more often than several are.
+    num = min(len(pairs.right_a), len(pairs.right_b))
+    gains = pairs.right_b[:num].mean(axis=0) - pairs.right_a[:num].mean(axis=0)
     totals = np.bincount(pairs.groups, gains)
     return int((totals > 1e-9).sum()), int((totals < -1e-9).sum())
 

@@ -238,7 +238,7 @@ def _warnings(found: Expectation, num_unreadable: int) -> Iterator[str]:
             "(1 % would be chance). If they show cars of no class, no score counts them right; "
             "look at them: chajong audit DATA."
         )
-    if found.value > (1 + _HARDER) * found.out_of_fold:
+    if found.one_model > (1 + _HARDER) * found.out_of_fold:
         yield (
             "these photos are harder than those at home. Training on photos changed in the same "
             "way often helps: chajong audit DATA says how the light differs and what to --set."

@@ -45,7 +45,7 @@ def match_ids(predicted: Sequence[str], wanted: Sequence[str]) -> Match:
 
     Ids are compared in NFC. Photos predicted from a folder are named "test/TEST_0001.jpg" where a
     table says "TEST_0001": if that makes more of them match, and no two share one, they are
-    compared by the stems of their file names.
+    compared by the stems of their file names, but never across folders that both sides name.
 
     Args:
         predicted: The ids of the predictions, unique.
@@ -60,6 +60,12 @@ def match_ids(predicted: Sequence[str], wanted: Sequence[str]) -> Match:
     ours, theirs = [_stem(id_) for id_ in predicted], [_stem(id_) for id_ in wanted]
     if len(set(ours)) < len(ours) or len(set(theirs)) < len(theirs):
         return whole
+    homes = dict(zip(ours, map(_home, predicted), strict=True))
+    # A wanted id that names another folder is another photo's.
+    theirs = [
+        stem if _goes_with(_home(id_), homes.get(stem, ())) else id_
+        for stem, id_ in zip(theirs, wanted, strict=True)
+    ]
     by_stem = _match(ours, theirs, wanted, predicted)
     if len(by_stem.missing) >= len(whole.missing):
         return whole
@@ -96,6 +102,16 @@ def _match(
         missing=tuple(id_ for id_, row in zip(wanted, rows, strict=True) if row < 0),
         extra=tuple(id_ for id_, key in zip(predicted, ours, strict=True) if key not in asked),
     )
+
+
+def _home(id_: str) -> tuple[str, ...]:
+    return PurePosixPath(nfc(id_)).parts[:-1]
+
+
+def _goes_with(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    # One may say more of where it lies, above what both say.
+    short, long = sorted((one, other), key=len)
+    return long[len(long) - len(short) :] == short
 
 
 def _stem(id_: str) -> str:

@@ -287,6 +287,8 @@ def estimate(
     # Resampling finds nothing in photos that are all right, or all wrong.
     for place in np.flatnonzero((draws[:, 1:3] == values[1:3]).all(axis=0)) + 1:
         low[place], high[place] = wilson(values[place], num_units)
+    if (draws[:, 3] == values[3]).all():  # nor for F1, of which no more is known than of top-1
+        low[3], high[3] = min(low[3], low[1]), max(high[3], high[1])
     low, high = np.clip(low, 0, values), np.clip(high, values, most)
     return Estimates(*map(Estimate, values.tolist(), low.tolist(), high.tolist()))
 

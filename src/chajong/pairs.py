@@ -63,9 +63,12 @@ class Side:
         """
         for run in self.runs[1:]:
             others = recipe_paths(self.runs[0], run) - _SEEDS
-            facts = [(r.record.data_fingerprint, r.record.weights) for r in (self.runs[0], run)]
+            facts = [
+                (r.record.data_fingerprint, r.record.weights, r.record.teacher_fingerprint)
+                for r in (self.runs[0], run)
+            ]
             if others or facts[0] != facts[1]:
-                what = listed(sorted(others)) if others else "their data or first weights"
+                what = listed(sorted(others)) if others else "their data, first weights or teacher"
                 raise RunError(
                     f"{self.runs[0].folder} and {run.folder} are not trainings of one recipe: "
                     f"they differ in {what}. Runs of a side may differ in their seeds only."
@@ -286,12 +289,12 @@ def known_differences(a: Side, b: Side) -> tuple[str, ...]:
     if not a.runs or not b.runs:
         return (*(side.about for side in (a, b) if side.about), *unsure)
     found = changes_between(a.runs[0], b.runs[0])
-    parts = {"recipe": found.recipe, "data": found.data, "weights": found.weights}
+    parts = {name: getattr(found, name) for name in ("recipe", "data", "weights", "teacher")}
     lines = [f"{part:<12} {change}" for part, changes in parts.items() for change in changes]
     several = {run.record.environment.get("code") for run in (*a.runs, *b.runs)}
     if len(several) > 1:
         lines.append(f"{'code':<12} {len(several)} versions of this program trained these runs")
-    return (*(lines or ["nothing in recipe, data and first weights differs"]), *unsure)
+    return (*(lines or ["nothing in recipe, data, first weights and teacher differs"]), *unsure)
 
 
 def _open_blend(path: Path) -> Side:
@@ -335,7 +338,9 @@ def _outcomes(
     for table, answers in zip(side.tables, side.answers, strict=True):
         kept = [place for place, name in enumerate(table.classes) if counted[name] in known]
         names = tuple(table.classes[place] for place in kept)
-        own = Labels(names, tuple(pair for pair in labels.equal if set(pair) <= set(names)))
+        first = {counted[name]: name for name in reversed(names)}
+        # Equal by way of a class that this side does not know, too.
+        own = Labels(names, tuple((n, first[counted[n]]) for n in names if n != first[counted[n]]))
         places = {id_: place for place, id_ in enumerate(table.ids)}
         probs = table.probabilities()[[places[id_] for id_ in ids]]
         if len(kept) < len(table.classes):

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from chajong.catalogue import Catalogue, known_catalogue
-from chajong.errors import PredictionsError, RunError
+from chajong.errors import DataError, PredictionsError, RunError
 from chajong.files import read_json, write_json
 from chajong.labels import Labels
 from chajong.levels import Level
@@ -233,6 +233,8 @@ def read_truth(path: Path) -> dict[str, str]:
     ]
     table = read_columns(path, dict.fromkeys(names, pl.String))
     ids = [nfc(id_) for id_ in table[names[0]]]
+    if not ids:
+        raise DataError(f"{path} has a header but no rows.")
     if repeated := [id_ for id_, count in Counter(ids).items() if count > 1]:
         raise PredictionsError(
             f"{path}: ids must be unique, but {len(repeated):,} are repeated: {listed(repeated)}."

@@ -138,7 +138,8 @@ def _num_expected(probs: NDArray[np.float64], own: NDArray[np.intp]) -> int:
 
 
 def _duplicates(ids: Sequence[str], manifest: Manifest, labels: Labels) -> dict[str, str]:
-    # For near-duplicates with different labels: the commonest label of the others.
+    # For near-duplicates with different labels: the commonest label of the others, unless fewer
+    # say it than the photo's own.
     canonical = dict(zip(labels.names, labels.canonical.tolist(), strict=True))
     rows = manifest.trainable().filter(pl.col("id").is_in(ids))
     says = {}
@@ -151,6 +152,7 @@ def _duplicates(ids: Sequence[str], manifest: Manifest, labels: Labels) -> dict[
             for label in counts
         }
         for id_, label in zip(scene["id"], scene["label"], strict=True):
-            if (other := others[label]) is not None:
+            other = others[label]
+            if other is not None and kinds[canonical[other]] >= kinds[canonical[label]]:
                 says[id_] = other
     return says

@@ -56,7 +56,13 @@ def read_columns(
             f"{path} has no column {listed(missing)}; it has {len(header)}: {listed(header)}."
         )
     with _reading(path):
-        table = pl.read_csv(path, schema_overrides=types, infer_schema=False, glob=False)
+        table = pl.read_csv(
+            path,
+            schema_overrides=types,
+            infer_schema=False,
+            glob=False,
+            null_values=[""],  # quoted, too
+        )
     # A line is blank by all of its cells, so that whoever reads some of them gets the same rows.
     table = table.filter(~pl.all_horizontal(pl.all().is_null())).select(list(types))
     for column in table.iter_columns():

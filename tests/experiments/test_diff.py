@@ -25,7 +25,7 @@ def test_runs_that_are_the_same_have_no_changes(tmp_path: Path) -> None:
     assert found.none
     assert found.lines() == [
         f"{part:<12} the same"
-        for part in ("recipe", "data", "weights", "models", "code", "environment")
+        for part in ("recipe", "data", "weights", "teacher", "models", "code", "environment")
     ]
 
 

@@ -23,7 +23,7 @@ def test_runs_that_are_the_same_to_the_bit(tmp_path: Path) -> None:
     assert found.lines()[0] == "bit-equal: 2 file(s) of weights of 2 model(s)"
     assert found.lines()[1] == "predictions  fold 0: the same to the bit, 15 photo(s)"
     assert found.lines()[-1] == (
-        "on record    the same recipe, data, weights, code and environment"
+        "on record    the same recipe, data, weights, teacher, code and environment"
     )
     assert found.scores is not None
     assert found.scores[0] == found.scores[1]

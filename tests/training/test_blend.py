@@ -185,6 +185,20 @@ def test_a_blend_with_a_leaderboard_score_gives_no_way_to_another(
     assert Blend.load(tmp_path / "blend") == blend
 
 
+def test_a_blend_that_is_stopped_while_it_is_written_is_none(
+    run: Run, blend: Blend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert Blend.load(tmp_path / "blend").fingerprint == blend.fingerprint
+    tables = [look_again(run, VIEWS)]
+    monkeypatch.setattr(Predictions, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        make_blend([run], tables, 1, tmp_path / "blend")
+    assert not Blend.is_in(tmp_path / "blend")
+
+
 def test_members_that_do_not_agree_are_refused_before_they_look(run: Run, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="each run once"):
         blend_runs([run, run], tmp_path / "b")

@@ -268,6 +268,15 @@ class Blend:
         return read_json(path, cls, RunError, "Blend again.")
 
     @staticmethod
+    def forget(folder: Path) -> None:
+        """Make a folder that of no blend, before its other files change.
+
+        Args:
+            folder: Any path.
+        """
+        (folder / _FILE).unlink(missing_ok=True)
+
+    @staticmethod
     def is_in(folder: Path) -> bool:
         """Tell whether a folder is a blend's.
 

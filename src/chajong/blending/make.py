@@ -85,6 +85,7 @@ def make_blend(
             now(),
         ),
     )
+    Blend.forget(folder)  # an earlier one vouches for none of these
     replace(nested, run=blend.fingerprint).save(folder / "oof.parquet")
     result.save(folder / "score.json")
     blend.save(folder)  # last, because it vouches for the others

@@ -20,6 +20,7 @@ class Changes:
         recipe: Values that decide how to train, by their dotted paths.
         data: Photos, labels, contents, groups.
         weights: What the training starts from.
+        teacher: What it learns from beside the labels.
         models: Which folds, or whether one model of every photo.
         code: Version, commit and fingerprint of this program.
         environment: Machine, device, packages.
@@ -28,6 +29,7 @@ class Changes:
     recipe: tuple[str, ...]
     data: tuple[str, ...]
     weights: tuple[str, ...]
+    teacher: tuple[str, ...]
     models: tuple[str, ...]
     code: tuple[str, ...]
     environment: tuple[str, ...]
@@ -71,11 +73,13 @@ def changes_between(a: Run, b: Run) -> Changes:
     if not code and here.get("code") != there.get("code"):
         code = [f"source files: {here.get('code')} -> {there.get('code')}"]
     starts = [{"start": run.record.weights, "licence": run.record.licence} for run in (a, b)]
+    teachers = [{"fingerprint": run.record.teacher_fingerprint} for run in (a, b)]
     models = [{"trained": ", ".join(run.done) or "nothing"} for run in (a, b)]
     return Changes(
         recipe=tuple(_recipe(a, b)),
         data=tuple(_data(a, b)) if a.record.data_fingerprint != b.record.data_fingerprint else (),
         weights=tuple(_unlike(*starts)),
+        teacher=tuple(_unlike(*teachers)),
         models=tuple(_unlike(*models)),
         code=tuple(code),
         environment=tuple(_unlike(_surroundings(a), _surroundings(b))),

@@ -20,6 +20,7 @@ FIELDS = (*(field.name for field in fields(Row) if field.name != "changes"), "ga
 """What runs can be chosen and sorted by, beside any value of a recipe by its dotted path."""
 
 _CONDITION = re.compile(r"\s*([\w.]+)\s*(<=|>=|!=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _HEADINGS = ("run", "status", "log loss", "board", "private", "top-1", "time", "started")
 _SCORES = ("log_loss", "board", "board_private", "top1")
 _TEXT_WIDTH = 60
@@ -204,6 +205,9 @@ def _alike(condition: str, name: str, sign: str, wanted: str, value: Any) -> tup
                 f"--where {condition!r}: the value must be a time such as 2026-01-31 or "
                 f"2026-01-31T09:30+09:00. Got {wanted!r}."
             )
+        # A day is all of its moments: `<=` holds at its end, `=` within.
+        if _DAY.fullmatch(wanted):
+            return moment(value[: len(wanted)]), moment(wanted)
         return moment(value), moment(wanted)
     if isinstance(value, int | float) and not isinstance(value, bool) and sign != "~":
         try:

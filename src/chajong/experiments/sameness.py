@@ -115,7 +115,7 @@ class Sameness:
         for part, changed in vars(self.changes).items():
             yield from (f"{part:<12} {change}" for change in changed)
         if self.changes.none:
-            yield f"{'on record':<12} the same recipe, data, weights, code and environment"
+            yield f"{'on record':<12} the same recipe, data, weights, teacher, code and environment"
             if not self.bit_equal:
                 yield (
                     f"{'':<12} so this machine does not compute the same twice, as GPUs may not; "

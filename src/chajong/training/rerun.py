@@ -15,6 +15,7 @@ from chajong.experiments.sameness import Sameness, sameness
 from chajong.photos.audit import audit
 from chajong.progress import say
 from chajong.run import Run
+from chajong.training.distil import load_teacher
 from chajong.training.train import Options, train
 from chajong.training.weights import build_network
 
@@ -94,5 +95,12 @@ def _check(run: Run, data: Path, options: Options) -> None:
         raise RunError(
             f"{run.folder} started from {run.record.weights}; now there is {weights}. Restore them."
         )
+    if options.teacher is not None:
+        teacher = load_teacher(options.teacher).fingerprint
+        if teacher != run.record.teacher_fingerprint:
+            raise RunError(
+                f"{run.folder} learned from the teacher {run.record.teacher_fingerprint}; now "
+                f"{options.teacher} holds {teacher}. Restore it."
+            )
     if code_fingerprint() != run.record.environment.get("code"):
         say("the code is not the one that trained this run; what comes out may differ")
