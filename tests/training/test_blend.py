@@ -63,6 +63,17 @@ def test_what_was_looked_at_is_remembered(run: Run) -> None:
     assert now == stamps
 
 
+def test_a_fold_that_was_trained_again_looks_again(run: Run) -> None:
+    look_again(run, VIEWS)
+    path = run.model_folder("0") / "oof.parquet"
+    table = Predictions.load(path)
+    others = replace(table, log_probs=table.log_probs[:, :, ::-1].copy())
+    others.save(path)  # as by another start of the same recipe
+    found = look_again(run, table.views)
+    rows = [found.ids.index(id_) for id_ in others.ids]
+    np.testing.assert_array_equal(found.log_probs[rows], others.log_probs)
+
+
 def test_views_of_a_size_that_the_network_does_not_take_are_left_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +172,13 @@ def test_a_run_that_changed_is_refused(blend: Blend, tmp_path: Path) -> None:
     other = replace(blend, members=(replace(blend.members[0], fingerprint="0" * 16),))
     with pytest.raises(RunError, match="not the one that was blended"):
         predict_blend(other, Run.load(Path(blend.members[0].run)).manifest().root, CPU)
+    run = Run.load(Path(blend.members[0].run))
+    table = Predictions.load(run.predictions_path)
+    before = run.predictions_path.read_bytes()
+    replace(table, log_probs=table.log_probs[:, :, ::-1].copy()).save(run.predictions_path)
+    with pytest.raises(RunError, match="trained again"):
+        predict_blend(blend, run.manifest().root, CPU)
+    run.predictions_path.write_bytes(before)
     # Its report would show what another network sees.
     other.save(tmp_path / "blend")
     with pytest.raises(RunError, match="not the one that was blended"):

@@ -31,12 +31,14 @@ class Member:
         fingerprint: The run's.
         views: The views that are looked at.
         weights: Of each view.
+        answers: Hash of the run's out-of-fold table; empty where it is not known.
     """
 
     run: str
     fingerprint: str
     views: tuple[str, ...]
     weights: tuple[float, ...]
+    answers: str = ""
 
 
 @dataclass(frozen=True)

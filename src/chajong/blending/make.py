@@ -17,6 +17,7 @@ from chajong.blending.fit import Places, counted, standard_error
 from chajong.blending.methods import LINEAR_IN_LOGITS, METHODS, Table
 from chajong.blending.nested import Comparison, compare
 from chajong.errors import DataError, RunError
+from chajong.files import sha256_of
 from chajong.labels import Labels
 from chajong.pooling import Floats, merged, spread
 from chajong.predictions import Predictions
@@ -156,7 +157,8 @@ def _members(runs: Sequence[Run], data: Table, found: Comparison) -> tuple[Membe
         if used:
             views = tuple(data.views[k] for k in used)
             shares = tuple(float(weights[k]) for k in used)
-            members.append(Member(str(run.folder.resolve()), run.fingerprint, views, shares))
+            where, answers = str(run.folder.resolve()), sha256_of(run.predictions_path)
+            members.append(Member(where, run.fingerprint, views, shares, answers))
     return tuple(members)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from chajong.blending.blend import Blend
 from chajong.errors import RunError
+from chajong.files import sha256_of
 from chajong.run import Run
 
 
@@ -21,9 +22,12 @@ def members_of(blend: Blend) -> tuple[Run, ...]:
     """
     runs = tuple(Run.load(Path(member.run)) for member in blend.members)
     for run, member in zip(runs, blend.members, strict=True):
-        if run.fingerprint != member.fingerprint or len(run.done) < len(run.models):
+        table = run.predictions_path
+        answers = sha256_of(table) if member.answers and table.is_file() else ""
+        known = (run.fingerprint, answers) == (member.fingerprint, member.answers)
+        if not known or len(run.done) < len(run.models):
             raise RunError(
                 f"The run in {run.folder} is not the one that was blended: it was trained again, "
-                "with another recipe or on other data, or is not done. Blend again."
+                "perhaps with another recipe or on other data, or is not done. Blend again."
             )
     return runs

@@ -71,7 +71,9 @@ def _of_fold(run: Run, name: str, manifest: Manifest, views: tuple[str, ...]) ->
     first = Predictions.load(run.model_folder(name) / "oof.parquet")
     path = run.model_folder(name) / _FILE
     known = Predictions.load(path) if path.exists() else first
-    if known.run != run.fingerprint or known.ids != first.ids:
+    own = [known.views.index(view) for view in first.views if view in known.views]
+    # By what the model says, as it may have been trained again by the same recipe.
+    if known.ids != first.ids or not np.array_equal(known.log_probs[:, own], first.log_probs):
         known = first
     missing = tuple(view for view in views if view not in known.views)
     if missing:
