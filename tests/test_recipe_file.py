@@ -297,11 +297,17 @@ def test_a_file_that_is_no_mapping(text: str, tmp_path: Path) -> None:
         read_recipe_file(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "cp949"])
+def test_a_file_of_another_encoding(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("about: 한글", encoding=encoding)
+    with pytest.raises(RecipeError, match=r"mine.yaml is not UTF-8: .* Save it as UTF-8"):
+        read_recipe_file(tmp_path / "mine.yaml")
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    (tmp_path / "utf16.yaml").write_text("name: x", encoding="utf-16")
     (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
     (tmp_path / "folder.yaml").mkdir()
-    names = ["utf16.yaml", "loop.yaml", "folder.yaml", "missing.yaml", "x" * 300, "nul\0.yaml"]
+    names = ["loop.yaml", "folder.yaml", "missing.yaml", "x" * 300, "nul\0.yaml"]
     for name in names:
         with pytest.raises(RecipeError, match="cannot be read"):
             read_recipe_file(tmp_path / name)

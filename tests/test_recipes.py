@@ -347,12 +347,6 @@ def test_random_files_are_loaded_or_refused(tmp_path: Path) -> None:
     assert loaded
 
 
-def test_a_recipe_file_of_another_encoding(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_bytes("about: 한글".encode("cp949"))
-    with pytest.raises(RecipeError, match=r"mine.yaml is not UTF-8: .* Save it as UTF-8"):
-        load_recipe(str(tmp_path / "mine.yaml"))
-
-
 def test_changes_are_a_list() -> None:
     with pytest.raises(RecipeError, match=r"a list of texts: \['train.epochs=3'\]"):
         load_recipe("demo", "train.epochs=3")

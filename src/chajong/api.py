@@ -101,8 +101,7 @@ def audit(
     if out is not None:
         from chajong.reporting.audit_page import save_audit
 
-        for _ in save_audit(found, Path(out)):
-            pass
+        save_audit(found, Path(out))
     return found
 
 

@@ -197,6 +197,7 @@ def export(
     photos: StrPath | None = None,
     labels: StrPath | None = None,
     int8: bool = False,
+    thumbnails: bool = False,
 ) -> Bundle:
     """Export to a folder that answers without torch, once it is proven to answer alike.
 
@@ -206,6 +207,7 @@ def export(
         photos: Photos to prove it on, at least 500; those that it was trained on, if none.
         labels: A CSV with the columns ID and label of those photos.
         int8: Whether to make 8-bit graphs too: faster, and left out where they are less exact.
+        thumbnails: Whether to put small pictures of training photos in, to show the nearest.
 
     Returns:
         The bundle; `facts.proofs` says what was proven.
@@ -216,7 +218,14 @@ def export(
     """  # noqa: DOC502 raised by what it calls
     from chajong.training.export import export as make_bundle
 
-    return make_bundle(folder_of(source), Path(out), path_of(photos), path_of(labels), int8=int8)
+    return make_bundle(
+        folder_of(source),
+        Path(out),
+        path_of(photos),
+        path_of(labels),
+        int8=int8,
+        thumbnails=thumbnails,
+    )
 
 
 def add_class(

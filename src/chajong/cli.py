@@ -170,7 +170,7 @@ def audit(
         allow_noncommercial=allow_noncommercial,
         corrections=corrections,
     )
-    saved = [] if out is None else list(save_audit(found, out))
+    saved = [] if out is None else save_audit(found, out)
     for line in (*found.lines(), *saved):
         print(line)
 

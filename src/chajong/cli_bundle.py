@@ -32,10 +32,12 @@ def export(
     ] = False,
 ) -> None:
     """Export to a folder that answers without torch, once it is proven to answer alike."""
-    from chajong.training.export import export as make_bundle
+    from chajong.api_answers import export as make_bundle
 
     folder = out or source.resolve().with_name(f"{source.resolve().name}.bundle")
-    bundle = make_bundle(source, folder, photos, labels, int8=int8, thumbnails=thumbnails)
+    bundle = make_bundle(
+        source, folder, photos=photos, labels=labels, int8=int8, thumbnails=thumbnails
+    )
     for proof in bundle.facts.proofs:
         print(proof.line())
     print(f"{folder}; next: {command('predict', folder, 'PHOTOS')}")
@@ -57,23 +59,20 @@ def add_class(
     ] = False,
 ) -> None:
     """Add a class to a bundle from a few photos, without training, or take it out again."""
-    from chajong.bundle import Bundle
+    from chajong.api_answers import add_class as make_bundle
+    from chajong.api_answers import remove_class
     from chajong.errors import DataError
-    from chajong.serving.add_class import add_class as make_bundle
-    from chajong.serving.add_class import remove_class
-    from chajong.serving.engine import Engine
 
     if undo == (photos is not None):
         raise DataError("Give photos of the new class, or --undo to take it out; not both.")
-    old = Bundle.load(bundle)
     folder = out or bundle.resolve().with_name(
         f"{bundle.resolve().name}-{'less' if undo else 'more'}"
     )
     if photos is None:
-        made = remove_class(old, name, folder)
+        made = remove_class(bundle, name, folder)
         print(f"{folder}: {len(made.labels.names):,} classes; {name} is taken out")
         return
-    made = make_bundle(Engine.open(old), name, photos, folder, by)
+    made = make_bundle(bundle, name, photos, folder, by=by)
     added = made.facts.added[-1]
     print(
         f"{folder}: {len(made.labels.names):,} classes; {added.name} from {len(added.photos)} "

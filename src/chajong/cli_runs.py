@@ -76,11 +76,11 @@ def note(
     ] = None,
 ) -> None:
     """Put a note or leaderboard scores on record; without either, show the notes."""
-    from chajong.experiments.notes import Note, add_note, read_notes
-    from chajong.record import now
+    from chajong.api_runs import note as write
+    from chajong.experiments.notes import read_notes
 
     if text or board is not None or board_private is not None:
-        add_note(run, Note(now(), text, board, board_private))
+        write(run, text, board=board, board_private=board_private)
     for each in read_notes(run):
         print(each.line())
 
@@ -110,10 +110,9 @@ def diff(
     b: Annotated[Path, typer.Argument(metavar="B", help="Another run's folder.")],
 ) -> None:
     """Say what was changed from one run to another, and what that did to the score."""
-    from chajong.experiments.diff import diff
-    from chajong.run import Run
+    from chajong.api_runs import diff
 
-    for line in diff(Run.load(a), Run.load(b)).lines():
+    for line in diff(a, b).lines():
         print(line)
 
 

@@ -1,6 +1,7 @@
 """What the models of a run said of the photos that they held out."""
 
 from chajong.errors import RunError
+from chajong.experiments.again import go_on_command
 from chajong.predictions import Predictions
 from chajong.run import Run
 
@@ -24,8 +25,8 @@ def out_of_fold(run: Run) -> Predictions:
         )
     if not run.done:
         raise RunError(
-            f"{run.folder} has held out no photos: no fold is trained yet. The chajong train "
-            "command that began it goes on."
+            f"{run.folder} has held out no photos: no fold is trained yet. Go on with: "
+            f"{go_on_command(run)}"
         )
     if run.predictions_path.exists():
         return Predictions.load(run.predictions_path)
@@ -48,7 +49,6 @@ def whole_table(run: Run) -> Predictions:
     if run.models != ("all",) and len(run.done) < len(run.models):
         raise RunError(
             f"Only {len(run.done)} of {len(run.models)} folds of {run.folder} are trained, and the "
-            "photos of the others are held out by none. The chajong train command that began it "
-            "trains the rest, without --fold."
+            f"photos of the others are held out by none. Train the rest with: {go_on_command(run)}"
         )
     return out_of_fold(run)

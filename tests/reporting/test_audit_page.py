@@ -272,7 +272,7 @@ def test_the_shift_is_told_with_what_helps(tmp_path: Path) -> None:
 
 
 def test_an_audit_is_saved_with_its_page(tmp_path: Path, found: Audit) -> None:
-    lines = list(save_audit(found, tmp_path))
+    lines = save_audit(found, tmp_path)
     assert [line.split(":")[0] for line in lines][0::2] == [
         "tables",
         "page, to be opened in a browser",
@@ -284,7 +284,7 @@ def test_an_audit_is_saved_with_its_page(tmp_path: Path, found: Audit) -> None:
 def test_a_run_gives_no_way_to_an_audit(tmp_path: Path, found: Audit) -> None:
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(RunError, match="holds a run, which an audit would overwrite"):
-        list(save_audit(found, tmp_path))
+        save_audit(found, tmp_path)
     assert not (tmp_path / "manifest.parquet").exists()
 
 

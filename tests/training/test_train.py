@@ -1,7 +1,9 @@
 """The whole job: from a folder of photos and a recipe to a finished run."""
 
 import json
+import shlex
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import polars as pl
 import pytest
 
 from chajong.blending.make import make_blend
+from chajong.cli import main
 from chajong.corrections import Corrections, Decision
 from chajong.errors import ChajongError, DataError, RecipeError, RunError, WeightsError
+from chajong.held_out import whole_table
 from chajong.manifest import Manifest
 from chajong.predictions import Predictions
 from chajong.recipe import Data, Folds, Grow, Infer, Model
@@ -258,6 +262,24 @@ def test_what_cannot_work_is_told_before_any_work(
     with pytest.raises(error, match=said):
         train(tmp_path / "nowhere", make_recipe(**changes), options(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_that_is_told_trains_the_rest(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe(folds=Folds(num_folds=2), train_epochs=1)
+    options = Options(out=tmp_path / "a run", fold="0", device=CPU, cache_folder=tmp_path / "c")
+    run = train(photos, recipe, options)
+    assert run is not None
+    with pytest.raises(RunError) as told:
+        whole_table(run)
+    line = str(told.value).rpartition("with: ")[2]
+    monkeypatch.setenv("CHAJONG_CACHE", str(tmp_path / "c"))
+    monkeypatch.setattr(sys, "argv", shlex.split(line))
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert Run.load(run.folder).status() == "done"
+    assert len(whole_table(Run.load(run.folder)).ids) == run.record.num_photos
 
 
 def test_a_fold_that_is_not_there_is_refused(photos: Path, tmp_path: Path) -> None:

@@ -65,6 +65,19 @@ def train_commands(run: Run) -> list[str]:
     return [train_command(run, out=beside(run.folder), fold=fold) for fold in folds_again(run)]
 
 
+def go_on_command(run: Run) -> str:
+    """Write the command that trains what a run still lacks, for a shell.
+
+    Args:
+        run: The run.
+
+    Returns:
+        A line.
+    """
+    fold = "all" if run.models == ("all",) else None
+    return train_command(run, out=run.folder.resolve(), fold=fold)
+
+
 def rerun_command(run: Run) -> str:
     """Write the command that trains a run again and compares, for a shell.
 

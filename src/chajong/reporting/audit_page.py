@@ -137,15 +137,15 @@ def audit_page(
     )
 
 
-def save_audit(found: Audit, folder: Path) -> Iterator[str]:
+def save_audit(found: Audit, folder: Path) -> list[str]:
     """Write an audit as tables, as a picture and as a page.
 
     Args:
         found: What it found.
         folder: Where to; made where it is missing.
 
-    Yields:
-        What was written.
+    Returns:
+        What was written, a line each.
 
     Raises:
         ResourceError: If it cannot be written.
@@ -153,14 +153,15 @@ def save_audit(found: Audit, folder: Path) -> Iterator[str]:
     """  # noqa: DOC502 raised by `save` and `refuse_run`
     refuse_run(folder, "an audit")
     found.save(folder)
-    yield f"tables: {folder / 'manifest.parquet'}, {folder / 'issues.parquet'}"
-    yield f"picture: {contact_sheet(found.manifest, folder / 'issues.jpg')}"
+    said = [
+        f"tables: {folder / 'manifest.parquet'}, {folder / 'issues.parquet'}",
+        f"picture: {contact_sheet(found.manifest, folder / 'issues.jpg')}",
+    ]
     if find_spec("jinja2") is None:
-        yield "no page: that needs pip install 'chajong[train]'"
-        return
+        return [*said, "no page: that needs pip install 'chajong[train]'"]
     facts = found.manifest, folder / "audit.html", found.shift, found.measures
     page = audit_page(*facts, looked=found.looked, corrected=found.corrected)
-    yield f"page, to be opened in a browser: {page}"
+    return [*said, f"page, to be opened in a browser: {page}"]
 
 
 class _Album:

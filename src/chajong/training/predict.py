@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from chajong.blending.blend import Blend
 from chajong.blending.members import members_of
 from chajong.errors import RunError
+from chajong.experiments.again import go_on_command
 from chajong.labels import Labels
 from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.photos.stream import good_pixels, read_batches
@@ -122,7 +123,7 @@ def look(
     """
     if not models:
         raise RunError(
-            f"No model of {run.folder} is trained yet. Train it with the command in its run.json."
+            f"No model of {run.folder} is trained yet. Train one with: {go_on_command(run)}"
         )
     keep_large_blocks()
     eyes = [open_eye(run, name, device or pick_device()) for name in models]
