@@ -14,10 +14,10 @@ import numpy as np
 from chajong.blending.average import Asked, foretell_mean
 from chajong.blending.blend import Averaging, Blend, Candidate, Making, Member
 from chajong.blending.fit import Places, counted, standard_error
+from chajong.blending.members import answers_of
 from chajong.blending.methods import LINEAR_IN_LOGITS, METHODS, Table
 from chajong.blending.nested import Comparison, compare
 from chajong.errors import DataError, RunError
-from chajong.files import sha256_of
 from chajong.labels import Labels
 from chajong.pooling import Floats, merged, spread
 from chajong.predictions import Predictions
@@ -157,8 +157,8 @@ def _members(runs: Sequence[Run], data: Table, found: Comparison) -> tuple[Membe
         if used:
             views = tuple(data.views[k] for k in used)
             shares = tuple(float(weights[k]) for k in used)
-            where, answers = str(run.folder.resolve()), sha256_of(run.predictions_path)
-            members.append(Member(where, run.fingerprint, views, shares, answers))
+            where = str(run.folder.resolve())
+            members.append(Member(where, run.fingerprint, views, shares, answers_of(run)))
     return tuple(members)
 
 

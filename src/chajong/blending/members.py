@@ -22,12 +22,25 @@ def members_of(blend: Blend) -> tuple[Run, ...]:
     """
     runs = tuple(Run.load(Path(member.run)) for member in blend.members)
     for run, member in zip(runs, blend.members, strict=True):
-        table = run.predictions_path
-        answers = sha256_of(table) if member.answers and table.is_file() else ""
-        known = (run.fingerprint, answers) == (member.fingerprint, member.answers)
-        if not known or len(run.done) < len(run.models):
+        # Blends of older versions do not know what their members said.
+        says_the_same = not member.answers or member.answers == answers_of(run)
+        is_known = run.fingerprint == member.fingerprint and says_the_same
+        if not is_known or len(run.done) < len(run.models):
             raise RunError(
                 f"The run in {run.folder} is not the one that was blended: it was trained again, "
                 "perhaps with another recipe or on other data, or is not done. Blend again."
             )
     return runs
+
+
+def answers_of(run: Run) -> str:
+    """Tell a training from another one by the same recipe: by what its models said.
+
+    Args:
+        run: The run.
+
+    Returns:
+        Hash of its out-of-fold table; empty where there is none.
+    """
+    table = run.predictions_path
+    return sha256_of(table) if table.is_file() else ""
