@@ -73,25 +73,30 @@ def test_equal_classes_count_as_one_on_both_sides(tmp_path: Path) -> None:
     assert len(pair(sides[0], open_side([other.folder])).ids) == 38
 
 
-def test_sides_of_other_classes_choose_among_the_shared_ones(tmp_path: Path) -> None:
-    a, _ = two_runs(tmp_path)
-    table = Predictions.load(a.predictions_path)
-    # The same answers of a model that never heard of the third class, and of one more.
-    kept = [place for place, label in enumerate(LABELS) if label != NAMES[2]]
-    probs = table.probabilities()[kept][:, :2]
-    fewer = replace(
+def without(table: Predictions, name: str, path: Path) -> int:
+    """Write the answers of a model that never heard of a class; say how many they are."""
+    kept = [place for place, label in enumerate(LABELS) if label != name]
+    known = [place for place, each in enumerate(NAMES) if each != name]
+    probs = table.probabilities()[kept][:, known]
+    replace(
         table,
         ids=tuple(table.ids[place] for place in kept),
         statuses=("ok",) * len(kept),
         labels=tuple(LABELS[place] for place in kept),
         folds=None,
-        classes=NAMES[:2],
+        classes=tuple(NAMES[place] for place in known),
         log_probs=np.log(probs / probs.sum(axis=1, keepdims=True)).astype(np.float32)[:, None],
-    )
-    fewer.save(tmp_path / "fewer.parquet")
+    ).save(path)
+    return len(kept)
+
+
+def test_sides_of_other_classes_choose_among_the_shared_ones(tmp_path: Path) -> None:
+    a, _ = two_runs(tmp_path)
+    table = Predictions.load(a.predictions_path)
+    num_kept = without(table, NAMES[2], tmp_path / "fewer.parquet")
     sides = open_side([a.folder]), open_side([tmp_path / "fewer.parquet"])
     found = pair(*sides)
-    assert len(found.ids) == len(kept)
+    assert len(found.ids) == num_kept
     np.testing.assert_allclose(found.gaps, 0, atol=1e-6)
     told = "1 known to {} only; both choose among the 2 that both know"
     assert f"{'classes':<12} {told.format(a.folder)}" in known_differences(*sides)
@@ -254,18 +259,7 @@ def test_another_teacher_is_another_recipe(tmp_path: Path) -> None:
 def test_classes_that_are_equal_by_way_of_an_unknown_one(tmp_path: Path) -> None:
     a, _ = two_runs(tmp_path)
     table = Predictions.load(a.predictions_path)
-    kept = [place for place, label in enumerate(LABELS) if label != NAMES[1]]
-    probs = table.probabilities()[kept][:, [0, 2]]
-    fewer = replace(
-        table,
-        ids=tuple(table.ids[place] for place in kept),
-        statuses=("ok",) * len(kept),
-        labels=tuple(LABELS[place] for place in kept),
-        folds=None,
-        classes=(NAMES[0], NAMES[2]),
-        log_probs=np.log(probs / probs.sum(axis=1, keepdims=True)).astype(np.float32)[:, None],
-    )
-    fewer.save(tmp_path / "fewer.parquet")
+    without(table, NAMES[1], tmp_path / "fewer.parquet")
     chain = ((NAMES[0], NAMES[1]), (NAMES[1], NAMES[2]))
     sides = [replace(open_side([p]), equal=chain) for p in (a.folder, tmp_path / "fewer.parquet")]
     found = pair(*sides)
