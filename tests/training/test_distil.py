@@ -295,6 +295,11 @@ def test_a_student_is_trained_again_to_the_same_bit(
     found = rerun(run, None, Options(out=tmp_path / "again", device=CPU))
     assert found is not None
     assert "bit" in " ".join(found.lines())
+    # A teacher that is another by now is told of before the work.
+    record = run.record.model_copy(update={"teacher_fingerprint": "0" * 16})
+    with pytest.raises(RunError, match=r"learned from the teacher 0{16}; now .* Restore it"):
+        rerun(replace(run, record=record), None, Options(out=tmp_path / "not", device=CPU))
+    assert not (tmp_path / "not").exists()
 
 
 def test_the_named_recipe_asks_for_a_teacher() -> None:
