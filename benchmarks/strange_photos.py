@@ -2,9 +2,10 @@
 
     python -m benchmarks.strange_photos DATA --weights FILE --work FOLDER --labels FILE
         [--others FOLDER] [--recipe cars-fast] [--epochs 16] [--folds 4] [--trained 1] [--jobs 1]
-        [--held-out 20] [--seed 0] [--set KEY=VALUE...]
+        [--held-out 20] [--seed 0] [--budget VIEWS] [--set KEY=VALUE...]
 
-So many classes of DATA are held out; a recipe is trained on the others and exported. Asked are
+So many classes of DATA are held out; a recipe is trained on the others and exported, with
+--budget as a blend of so many views of a photo at most. Asked are
 test photos of the learned classes (`--labels` is a CSV of ID and label of DATA's test photos),
 all photos of the held-out classes, close-ups cut out of test photos, and crops of the photos in
 OTHERS. OTHERS is any folder of photos of other things; the results name the one that was used.
@@ -25,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.outliers_planted import PARTS, cut_out
+from chajong.blending.blend import Blend
 from chajong.bundle import Bundle
 from chajong.gallery import STRANGE_FROM
 from chajong.photos.layout import find_photos
@@ -35,6 +37,7 @@ from chajong.score import read_truth
 from chajong.serving.add_class import MIN_PHOTOS, add_class
 from chajong.serving.engine import Engine, Looked
 from chajong.serving.newcomers import Newcomers
+from chajong.training.blend import blend_runs
 from chajong.training.export import export
 from chajong.training.train import Options, train
 from chajong.unknown import Unknown
@@ -70,6 +73,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="folds at a time")
     parser.add_argument("--held-out", type=int, default=20, help="classes")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--budget", type=int, help="views of a blend; else the run is exported")
     parser.add_argument("--set", action="append", default=[], help="changes to the recipe")
     given = parser.parse_args()
     photos = all_photos(given.data, given.labels)
@@ -109,7 +113,8 @@ def all_photos(data: Path, labels: Path) -> list[Photo]:
 
 def made_bundle(given: argparse.Namespace, photos: Sequence[Photo]) -> Bundle:
     """Train on the train photos and export, unless that is done."""
-    folder = given.work / "bundle"
+    of_views = "" if given.budget is None else f"-{given.budget}-views"
+    folder = given.work / f"bundle{of_views}"
     if Bundle.is_in(folder):
         return Bundle.load(folder)
     linked = given.work / "photos"
@@ -132,7 +137,12 @@ def made_bundle(given: argparse.Namespace, photos: Sequence[Photo]) -> Bundle:
     out, cache = given.work / "run", given.work / "cache"
     run = train(linked, recipe, Options(out=out, cache_folder=cache, jobs=given.jobs))
     assert run is not None
-    return export(run.folder, folder)
+    if given.budget is None:
+        return export(run.folder, folder)
+    blended = given.work / f"blend{of_views}"
+    if not Blend.is_in(blended):
+        blend_runs([run], blended, given.budget)
+    return export(blended, folder)
 
 
 def ask(engine: Engine, photos: Sequence[bytes]) -> Looked:

@@ -36,6 +36,7 @@ def test_without_a_compiler_nothing_is_compiled(
     monkeypatch.setenv("CXX", str(tmp_path / "none"))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", (str(tmp_path / "none"),))
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)  # no processes of its own
     fit = make_fit(tmp_path, make_recipe(train_epochs=1, train_compile=True))
     with pytest.raises(TrainingError, match=r"cannot compile the network here.*compile=false"):
         fit.run()
