@@ -11,10 +11,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from chajong.blending.subject import Subject
 from chajong.catalogue import known_catalogue
 from chajong.depths import DEEPEST_FIRST, Depths
 from chajong.predictions import Predictions
-from chajong.reporting.report_page import Subject
 from chajong.risk import Risks, Stated, Thresholds, table_of
 from chajong.score import read_truth
 

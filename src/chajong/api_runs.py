@@ -155,12 +155,13 @@ def out_of_fold(of: Run | StrPath) -> Predictions:
         RunError: If no photo was held out.
     """  # noqa: DOC502 raised by what it calls
     from chajong.blending.blend import Blend
+    from chajong.file_names import OUT_OF_FOLD
     from chajong.held_out import out_of_fold as held_out
     from chajong.predictions import Predictions
     from chajong.run import Run
 
     if not isinstance(of, Run) and Blend.is_in(Path(of)):
-        return Predictions.load(Path(of) / "oof.parquet")
+        return Predictions.load(Path(of) / OUT_OF_FOLD)
     return held_out(open_run(of))
 
 
@@ -225,9 +226,10 @@ def report(of: Run | Comparison | StrPath, out: StrPath | None = None) -> Path:
     Raises:
         ChajongError: If it is none of these, or a comparison without a file is given no `out`.
     """  # noqa: DOC503 raised by what it calls
+    from chajong.blending.subject import Subject
     from chajong.comparison import Comparison
     from chajong.errors import RunError
-    from chajong.reporting.report_page import PAGE, Subject, comparison_page, report_page
+    from chajong.reporting.report_page import PAGE, comparison_page, report_page
 
     if isinstance(of, Comparison):
         if out is None:

@@ -30,7 +30,7 @@ def out_of_fold(run: Run) -> Predictions:
         )
     if run.predictions_path.exists():
         return Predictions.load(run.predictions_path)
-    parts = [Predictions.load(run.model_folder(name) / "oof.parquet") for name in run.done]
+    parts = [Predictions.load(run.held_out_path(name)) for name in run.done]
     return Predictions.merge_folds(parts)
 
 

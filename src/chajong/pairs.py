@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from chajong.blending.blend import Blend
 from chajong.errors import PredictionsError, RunError
 from chajong.experiments.changes import changes_between, recipe_paths
+from chajong.file_names import OUT_OF_FOLD
 from chajong.held_out import out_of_fold
 from chajong.labels import Labels
 from chajong.manifest import Manifest
@@ -213,7 +214,7 @@ def photos_of(table: Path) -> Manifest | None:
     folder = table.parent
     if Blend.is_in(folder):
         folder = Path(Blend.load(folder).members[0].run)
-    found = next((f for f in (folder, folder.parent) if (f / "run.json").is_file()), None)
+    found = next((f for f in (folder, folder.parent) if Run.is_in(f)), None)
     return None if found is None else Run.load(found).manifest()
 
 
@@ -298,7 +299,7 @@ def known_differences(a: Side, b: Side) -> tuple[str, ...]:
 
 
 def _open_blend(path: Path) -> Side:
-    blend, file = Blend.load(path), path / "oof.parquet"
+    blend, file = Blend.load(path), path / OUT_OF_FOLD
     about = f"{path} is a blend of {listed([Path(member.run).name for member in blend.members])}"
     tables = (Predictions.load(file),)
     return Side(str(path), tables, blend.equal, manifest=photos_of(file), about=about)

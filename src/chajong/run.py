@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from chajong.errors import RecipeError, RunError
+from chajong.file_names import OUT_OF_FOLD, RUN, SCORE
 from chajong.files import fingerprint, locked, read_json, write_json, write_text
 from chajong.labels import Labels
 from chajong.manifest import Manifest
+from chajong.photos.walk import is_there
 from chajong.recipe import Recipe, fingerprint_of
 from chajong.recipe_file import differences, make_recipe, read_recipe_file
 from chajong.record import FORMAT, Record, now
@@ -19,7 +21,8 @@ from chajong.score import Score
 from chajong.split import Split
 from chajong.wording import command, listed
 
-_RECORD, _RECIPE, _LABELS, _SPLIT = "run.json", "recipe.yaml", "labels.json", "split.parquet"
+_RECIPE, _LABELS, _SPLIT = "recipe.yaml", "labels.json", "split.parquet"
+_DONE, _HISTORY = "done.json", "history.json"
 # Marks a folder as a run's from its first moment on, and keeps others out while it is made.
 _STARTED = ".started"
 
@@ -69,12 +72,12 @@ class Run:
     @property
     def predictions_path(self) -> Path:
         """The out-of-fold table of all folds."""
-        return self.folder / "oof.parquet"
+        return self.folder / OUT_OF_FOLD
 
     @property
     def score_path(self) -> Path:
         """The score of the out-of-fold table."""
-        return self.folder / "score.json"
+        return self.folder / SCORE
 
     def model_folder(self, name: str) -> Path:
         """Tell where a model's files lie.
@@ -87,6 +90,29 @@ class Run:
         """
         return self.folder / (f"fold-{name}" if name != "all" else "all")
 
+    def held_out_path(self, name: str) -> Path:
+        """Tell where lies what one model said of the photos that it did not learn.
+
+        Args:
+            name: Number of a fold.
+
+        Returns:
+            Its table of predictions.
+        """
+        return self.model_folder(name) / OUT_OF_FOLD
+
+    def weights_path(self, name: str, kind: str) -> Path:
+        """Tell where a model's weights lie.
+
+        Args:
+            name: Number of a fold, or `all`.
+            kind: `raw`, or the average of that name (`Train.average`).
+
+        Returns:
+            The file.
+        """
+        return self.model_folder(name) / f"weights.{kind}.safetensors"
+
     def is_done(self, name: str) -> bool:
         """Tell whether a model is trained.
 
@@ -96,7 +122,7 @@ class Run:
         Returns:
             Whether its last file is there.
         """
-        return (self.model_folder(name) / "done.json").exists()
+        return (self.model_folder(name) / _DONE).exists()
 
     def history(self, name: str) -> list[dict[str, Any]]:
         """Read what was measured during a training.
@@ -107,7 +133,7 @@ class Run:
         Returns:
             An entry an epoch; none before the training is over.
         """
-        path = self.model_folder(name) / "history.json"
+        path = self.model_folder(name) / _HISTORY
         return _read(path, list[dict[str, Any]]) if path.exists() else []
 
     def manifest(self) -> Manifest:
@@ -140,7 +166,7 @@ class Run:
         Returns:
             The out-of-fold score; none before all folds are trained.
         """
-        return Score.load(self.score_path) if self.score_path.exists() else None
+        return Score.of(self.folder)
 
     def facts(self, name: str) -> dict[str, Any]:
         """Read what was kept about a training that is over.
@@ -151,7 +177,7 @@ class Run:
         Returns:
             Such as its seconds, epochs and precision.
         """
-        return _read(self.model_folder(name) / "done.json", dict[str, Any])
+        return _read(self.model_folder(name) / _DONE, dict[str, Any])
 
     def seconds(self) -> float:
         """Add up the training time of the models that are trained.
@@ -159,7 +185,7 @@ class Run:
         Returns:
             Seconds.
         """
-        done = (_read(self.model_folder(name) / "done.json", _Done) for name in self.done)
+        done = (_read(self.model_folder(name) / _DONE, _Done) for name in self.done)
         return sum(facts.seconds for facts in done)
 
     def status(self) -> str:
@@ -229,7 +255,7 @@ class Run:
         """  # noqa: DOC502 raised by what it calls
         _refuse_strangers(folder)
         with locked(folder / _STARTED, wait=True):
-            if (folder / _RECORD).exists():
+            if cls.is_in(folder):
                 return cls.load(folder)._going_on_with(recipe, facts)
             write_text(folder / _RECIPE, recipe.to_yaml())
             manifest.save(folder)
@@ -238,8 +264,20 @@ class Run:
             if split is not None:
                 split.save(folder / _SPLIT)
             # Last: with it the run exists.
-            write_text(folder / _RECORD, facts.model_dump_json(indent=2) + "\n")
+            write_text(folder / RUN, facts.model_dump_json(indent=2) + "\n")
         return cls(folder, recipe, manifest.labels, facts)
+
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Tell whether a folder is a run's.
+
+        Args:
+            folder: Any path.
+
+        Returns:
+            Whether a run was started there.
+        """
+        return is_there(folder / RUN)
 
     @classmethod
     def load(cls, folder: Path) -> "Run":
@@ -255,17 +293,15 @@ class Run:
             RunError: If it is no run, damaged, changed, or made by a newer version.
             DataError: If its labels are damaged.
         """  # noqa: DOC503 DataError raised by `Labels.load`
-        if not (folder / _RECORD).is_file():
-            raise RunError(
-                f"{folder} is no run: it has no {_RECORD}. List the runs with: chajong runs"
-            )
-        made = _read(folder / _RECORD, _Format).format
+        if not cls.is_in(folder):
+            raise RunError(f"{folder} is no run: it has no {RUN}. List the runs with: chajong runs")
+        made = _read(folder / RUN, _Format).format
         if made > FORMAT:
             raise RunError(
                 f"{folder} was made by a newer version (format {made}; this one reads up to "
                 f"{FORMAT}). Update chajong."
             )
-        record = _read(folder / _RECORD, Record)
+        record = _read(folder / RUN, Record)
         try:
             values = read_recipe_file(folder / _RECIPE)
             recipe = make_recipe(values)
@@ -322,8 +358,8 @@ def finish_model(folder: Path, facts: dict[str, Any], history: Sequence[dict[str
         facts: What to keep about the training.
         history: An entry an epoch.
     """
-    write_json(folder / "history.json", list(history))
-    write_json(folder / "done.json", {"finished": now(), **facts})
+    write_json(folder / _HISTORY, list(history))
+    write_json(folder / _DONE, {"finished": now(), **facts})
 
 
 class _Format(BaseModel):
@@ -340,7 +376,7 @@ def refuse_run(folder: Path, what: str) -> None:
     Raises:
         RunError: If a run lies there.
     """
-    if (folder / _RECORD).exists():
+    if Run.is_in(folder):
         raise RunError(
             f"{folder} holds a run, which {what} would overwrite. Choose another with --out."
         )
@@ -351,7 +387,7 @@ class _Done(BaseModel):
 
 
 def _refuse_strangers(folder: Path) -> None:
-    begun = any((folder / name).exists() for name in (_RECORD, _STARTED))
+    begun = any((folder / name).exists() for name in (RUN, _STARTED))
     if begun or not folder.is_dir():
         return
     strangers = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from chajong.catalogue import Catalogue, known_catalogue
 from chajong.errors import DataError, PredictionsError, RunError
+from chajong.file_names import SCORE
 from chajong.files import read_json, write_json
 from chajong.labels import Labels
 from chajong.levels import Level
@@ -109,6 +110,19 @@ class Score:
             path: The file.
         """
         write_json(path, self.as_dict())
+
+    @classmethod
+    def of(cls, folder: Path) -> "Score | None":
+        """Read the score of a run or a blend.
+
+        Args:
+            folder: Its folder.
+
+        Returns:
+            The score of its out-of-fold table; none before there is one.
+        """
+        path = folder / SCORE
+        return cls.load(path) if path.is_file() else None
 
     @classmethod
     def load(cls, path: Path) -> "Score":

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from chajong.blending.make import make_blend
+from chajong.blending.subject import Subject
 from chajong.comparison import Comparison, compare
 from chajong.corrections import Corrections, Decision
 from chajong.errors import RunError
@@ -18,7 +19,7 @@ from chajong.pairs import open_side, pair
 from chajong.pooling import normalised
 from chajong.predictions import Predictions
 from chajong.record import now
-from chajong.reporting.report_page import Subject, comparison_page, report_page
+from chajong.reporting.report_page import comparison_page, report_page
 from chajong.run import Run
 from chajong.training.look_again import look_again
 from chajong.training.train import Options, train

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from chajong.blending.make import make_blend
+from chajong.blending.subject import Subject
 from chajong.comparison import compare
 from chajong.pairs import open_side, pair
-from chajong.reporting.report_page import Subject, comparison_page, report_page
+from chajong.reporting.report_page import comparison_page, report_page
 from chajong.run import Run
 from chajong.training.look_again import look_again
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from chajong.blending.subject import Subject
 from chajong.labels import Labels
 from chajong.metrics import log_loss
 from chajong.predictions import Predictions
 from chajong.progress import duration
-from chajong.reporting.report_page import Subject, _views, report_page
+from chajong.reporting.report_page import _views, report_page
 from chajong.run import Run
 from chajong.suspects import find_suspects
 from tests.runs import edit

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from chajong.errors import RunError
+from chajong.file_names import BLEND
 from chajong.files import fingerprint, read_json, write_json
 from chajong.labels import Labels
 from chajong.photos.walk import is_there
 from chajong.pooling import Fitted, Floats, Pooling, Vector, mean_of_networks, merged, spread
 
 _FORMAT = 1
-_FILE = "blend.json"
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ class Blend:
         Args:
             folder: Its folder.
         """
-        write_json(folder / _FILE, asdict(self))
+        write_json(folder / BLEND, asdict(self))
 
     @classmethod
     def load(cls, folder: Path) -> "Blend":
@@ -264,7 +264,7 @@ class Blend:
         Raises:
             RunError: If there is none, or it is damaged.
         """
-        path = folder / _FILE
+        path = folder / BLEND
         if not path.is_file():
             raise RunError(f"There is no blend in {folder}. Make one with: chajong blend RUN...")
         return read_json(path, cls, RunError, "Blend again.")
@@ -276,7 +276,7 @@ class Blend:
         Args:
             folder: Any path.
         """
-        (folder / _FILE).unlink(missing_ok=True)
+        (folder / BLEND).unlink(missing_ok=True)
 
     @staticmethod
     def is_in(folder: Path) -> bool:
@@ -288,4 +288,4 @@ class Blend:
         Returns:
             Whether there is one.
         """
-        return is_there(folder / _FILE)
+        return is_there(folder / BLEND)

@@ -18,6 +18,7 @@ from chajong.blending.members import answers_of
 from chajong.blending.methods import LINEAR_IN_LOGITS, METHODS, Table
 from chajong.blending.nested import Comparison, compare
 from chajong.errors import DataError, RunError
+from chajong.file_names import OUT_OF_FOLD, SCORE
 from chajong.labels import Labels
 from chajong.pooling import Floats, merged, spread
 from chajong.predictions import Predictions
@@ -87,8 +88,8 @@ def make_blend(
         ),
     )
     Blend.forget(folder)  # an earlier one vouches for none of these
-    replace(nested, run=blend.fingerprint).save(folder / "oof.parquet")
-    result.save(folder / "score.json")
+    replace(nested, run=blend.fingerprint).save(folder / OUT_OF_FOLD)
+    result.save(folder / SCORE)
     blend.save(folder)  # last, because it vouches for the others
     return blend, result
 

@@ -7,11 +7,11 @@ so that a process killed at any moment leaves it whole in one place or the other
 from pathlib import Path
 
 from chajong.errors import RunError
+from chajong.file_names import RUN
 from chajong.files import locked, writing
 from chajong.wording import listed
 
 BIN = ".bin"
-_RECORD = "run.json"
 
 
 def remove(run: Path) -> Path:
@@ -27,8 +27,8 @@ def remove(run: Path) -> Path:
         RunError: If it is no run, or a process is training it.
     """
     folder = run.resolve()
-    if not (folder / _RECORD).is_file():
-        raise RunError(f"{run} is no run: it has no {_RECORD}. List the runs with: chajong runs")
+    if not (folder / RUN).is_file():
+        raise RunError(f"{run} is no run: it has no {RUN}. List the runs with: chajong runs")
     with (
         locked(folder.parent / BIN / ".lock", wait=True),
         locked(folder / ".lock", wait=False) as idle,

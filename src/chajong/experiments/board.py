@@ -67,8 +67,7 @@ def read_board(folder: Path) -> tuple[BoardScore, ...]:
 
 def _scores_of(folder: Path) -> list[BoardScore]:
     check_utf8(str(folder))
-    path = folder / "score.json"
-    score = Score.load(path) if path.exists() else None
+    score = Score.of(folder)
     local = score.log_loss.value if score is not None else None
     return [
         BoardScore(folder.name, note.when, local, note.board, note.board_private)

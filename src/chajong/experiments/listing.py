@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chajong.environment import code_fingerprint
 from chajong.errors import ChajongError, ResourceError, RunError
+from chajong.file_names import RUN, SCORE
 from chajong.photos.walk import check_utf8
 from chajong.progress import Progress, say
 from chajong.wording import command, moment
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from chajong.run import Run
 
 _MEMORY = ".list.json"
-_RECORD = "run.json"
-_READ = (_RECORD, "recipe.yaml", "labels.json", "score.json", "notes.jsonl")
+_READ = (RUN, "recipe.yaml", "labels.json", SCORE, "notes.jsonl")
 # A file that is changed twice within the grain of the clock may look unchanged.
 _SETTLED_S = 2.0
 _MANY = 200
@@ -108,7 +108,7 @@ def list_runs(folder: Path) -> list[Row]:
     Raises:
         RunError: If there is no such folder, or it is a run.
     """
-    if (folder / _RECORD).exists():
+    if (folder / RUN).exists():
         beside = command("runs", folder.absolute().parent)
         raise RunError(f"{folder} is a run. List it with those beside it: {beside}")
     if not folder.is_dir():
@@ -124,7 +124,7 @@ def list_runs(folder: Path) -> list[Row]:
         found = known.get(name)
         if found is not None and found[0] == _look(f"{folder}/{name}", found[0].files):
             seen[name], rows[name] = found
-        elif _look(f"{folder}/{name}", _RECORD).stamps != "-":
+        elif _look(f"{folder}/{name}", RUN).stamps != "-":
             stale.append(name)
     try:
         for name, row, files in _read_anew(folder, stale):

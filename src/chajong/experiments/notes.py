@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import TypeAdapter, ValidationError
 
 from chajong.errors import RunError
+from chajong.file_names import BLEND, RUN
 from chajong.files import locked, write_text
 from chajong.wording import in_a_line, moment
 
@@ -76,7 +77,7 @@ def read_notes(folder: Path) -> tuple[Note, ...]:
     Raises:
         RunError: If the folder is of neither, or their file is damaged.
     """
-    if not any((folder / name).is_file() for name in ("run.json", "blend.json")):
+    if not any((folder / name).is_file() for name in (RUN, BLEND)):
         raise RunError(f"{folder} is no run and no blend. List the runs with: chajong runs")
     path = folder / NOTES
     if not path.exists():

@@ -161,7 +161,7 @@ def sameness(a: Run, b: Run) -> Sameness:
 
 def _drifts(a: Run, b: Run, models: tuple[str, ...]) -> Iterator[tuple[str, Drift]]:
     for name in models:
-        paths = [run.model_folder(name) / "oof.parquet" for run in (a, b)]
+        paths = [run.held_out_path(name) for run in (a, b)]
         if all(path.exists() for path in paths):
             yield name, drift(*map(Predictions.load, paths))
 

@@ -1,15 +1,12 @@
 """A run or a blend as a page: how good it is, where it is wrong, and how to make it again."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from chajong.blending.blend import Blend
-from chajong.blending.members import members_of
+from chajong.blending.subject import Subject
 from chajong.catalogue import known_catalogue
 from chajong.comparison import Comparison
 from chajong.depths import Depths
@@ -21,7 +18,6 @@ from chajong.experiments.again import (
     review_command,
     train_commands,
 )
-from chajong.labels import Labels
 from chajong.manifest import Manifest
 from chajong.metrics import log_loss
 from chajong.predictions import Predictions
@@ -32,7 +28,6 @@ from chajong.reporting.page import Tile, render_page, thumbnails
 from chajong.reporting.rival import beside_the_best
 from chajong.risk import SHOWN_RISKS, Risks, table_of
 from chajong.run import Run
-from chajong.score import Score
 from chajong.suspects import find_suspects
 from chajong.wording import first_line
 
@@ -83,85 +78,6 @@ class Training(NamedTuple):
     charts: tuple[Chart, ...]
     rows: tuple[tuple[str, ...], ...]
     again: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a report is about.
-
-    Attributes:
-        folder: Of the run or the blend.
-        runs: The run, or the members.
-        blend: None for a run.
-    """
-
-    folder: Path
-    runs: tuple[Run, ...]
-    blend: Blend | None = None
-
-    @classmethod
-    def open(cls, folder: Path) -> "Subject":
-        """Open a run's or a blend's folder.
-
-        Args:
-            folder: The folder.
-
-        Returns:
-            The subject.
-
-        Raises:
-            RunError: If there is neither in it, it is damaged, or a member was trained again.
-        """  # noqa: DOC502 raised by what it calls
-        if not Blend.is_in(folder):
-            return cls(folder, (Run.load(folder),))
-        blend = Blend.load(folder)
-        return cls(folder, members_of(blend), blend)
-
-    @property
-    def name(self) -> str:
-        """The folder's own name, also where it is given as `.`."""
-        return self.folder.absolute().name
-
-    @cached_property
-    def table(self) -> Predictions | None:
-        """Read held-out predictions.
-
-        Returns:
-            The table; none before all folds are trained.
-        """
-        path = self.folder / "oof.parquet"
-        return Predictions.load(path) if path.is_file() else None
-
-    @cached_property
-    def score(self) -> Score | None:
-        """Read the score of the table.
-
-        Returns:
-            The score; none where there is no table.
-        """
-        path = self.folder / "score.json"
-        return Score.load(path) if path.is_file() else None
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        """Read which photos there are.
-
-        Returns:
-            The manifest of the first run.
-        """
-        return self.runs[0].manifest()
-
-    @property
-    def started(self) -> str | None:
-        """When it was started, ISO 8601; none for a blend that does not know."""
-        if self.blend is None:
-            return self.runs[0].record.created
-        return None if self.blend.made is None else self.blend.made.created
-
-    @property
-    def labels(self) -> Labels:
-        """The classes."""
-        return self.runs[0].labels
 
 
 def report_page(subject: Subject, path: Path) -> Path:

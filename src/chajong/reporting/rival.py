@@ -9,6 +9,7 @@ from chajong.blending.blend import Blend
 from chajong.comparison import Comparison, compare
 from chajong.errors import ChajongError
 from chajong.experiments.listing import list_runs
+from chajong.file_names import SCORE
 from chajong.pairs import known_differences, open_side, pair
 from chajong.progress import say
 from chajong.run import Run
@@ -86,7 +87,7 @@ def _blends(place: Path) -> Iterator[_Scored]:
             continue
         try:
             blend = Blend.load(path)
-            score = Score.load(path / "score.json")
+            score = Score.load(path / SCORE)
             data = Run.load(Path(blend.members[0].run)).record.data_fingerprint
         except ChajongError as error:
             say(f"left out: {error}")

@@ -14,6 +14,7 @@ from chajong.blending.blend import Blend
 from chajong.blending.members import members_of
 from chajong.catalogue import known_catalogue
 from chajong.errors import PredictionsError, RecipeError, RunError
+from chajong.file_names import OUT_OF_FOLD
 from chajong.labels import Labels
 from chajong.predictions import Predictions
 from chajong.recipe import Data, Distil, Taxonomy
@@ -184,7 +185,7 @@ def out_of_fold(path: Path, ids: Sequence[str], labels: Labels) -> NDArray[np.fl
         RunError: If the teacher has not said it of every photo, or has other classes.
     """
     try:
-        table = Predictions.load(path / "oof.parquet")
+        table = Predictions.load(path / OUT_OF_FOLD)
     except PredictionsError as error:
         raise RunError(
             f"The teacher {path} has no out-of-fold table: {error} Train it with folds."

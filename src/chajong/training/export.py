@@ -12,8 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from chajong.blending.blend import Blend, Member
-from chajong.blending.members import members_of
+from chajong.blending.subject import Subject
 from chajong.bundle import FORMAT, RISKS, Bundle, put_in_place
 from chajong.bundle_facts import Facts, Golden, Precision, Proof, Runtime
 from chajong.catalogue import known_catalogue
@@ -23,17 +22,13 @@ from chajong.errors import BundleError, ChajongError, RunError
 from chajong.files import make_folder, writing
 from chajong.gallery import Gallery
 from chajong.graph import Graph
-from chajong.labels import Labels
 from chajong.photos.drawing.album import draw_few
 from chajong.photos.layout import PhotoRef
 from chajong.photos.stream import good_pixels, read_batches
 from chajong.pooling import Floats
-from chajong.predictions import Predictions
 from chajong.progress import Interrupted, Progress, say
 from chajong.record import now
 from chajong.risk import Risks
-from chajong.run import Run
-from chajong.score import Score
 from chajong.serving.card import card_text, make_card
 from chajong.serving.engine import open_unchecked, photos_per_second
 from chajong.serving.proof import Answers, Truth, compare, failures
@@ -58,27 +53,6 @@ _WAYS: tuple[tuple[Runtime, Precision], ...] = (
     ("onnxruntime", "int8"),
     ("openvino", "int8"),
 )
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is exported: a blend, or a run as a blend of one.
-
-    Attributes:
-        name: Of its folder.
-        blend: How members are joined.
-        runs: The members.
-        labels: The classes.
-        score: The held-out score, where there is one.
-        held_out: The predictions that it is computed from.
-    """
-
-    name: str
-    blend: Blend
-    runs: tuple[Run, ...]
-    labels: Labels
-    score: Score | None
-    held_out: Predictions | None
 
 
 @dataclass(frozen=True)
@@ -120,7 +94,7 @@ def export(
         BundleError: If there are too few photos, or ONNX Runtime in fp32 does not answer as torch
             does: nothing is written then.
     """  # noqa: DOC502 raised by what it calls
-    subject = open_subject(folder)
+    subject = _open(folder)
     samples = (
         own_samples(subject.runs) if photos is None else samples_of(photos, labels, subject.labels)
     )
@@ -129,43 +103,15 @@ def export(
     return put_in_place(out, lambda draft: _make(subject, samples, draft, kind))
 
 
-def open_subject(folder: Path) -> Subject:
-    """Open what is to be exported.
-
-    Args:
-        folder: The folder of a run or a blend.
-
-    Returns:
-        Its members and what is known of them.
-
-    Raises:
-        RunError: If models are not trained yet, or a run is not the one that was blended.
-    """
-    if Blend.is_in(folder):
-        blend = Blend.load(folder)
-        runs = members_of(blend)
-        names = [replace(member, run=Path(member.run).name) for member in blend.members]
-        blend = replace(blend, members=tuple(names), candidates=(), made=None)
-        return Subject(folder.resolve().name, blend, runs, blend.labels, *_known(folder))
-    run = Run.load(folder)
-    if len(run.done) < len(run.models):
-        raise RunError(
-            f"{folder} is not done: {run.status()}. Train the rest with the same command, or "
-            "export a run that is done."
-        )
-    name, views = folder.resolve().name, run.recipe.infer.views
-    # The mean of the views, as `Predictions.probabilities` takes it; classes that count as one
-    # keep the probabilities that the networks give them.
-    member = Member(name, run.fingerprint, views, (1 / len(views),) * len(views))
-    blend = Blend(run.labels.names, (), (member,), "log", 1.0, None, ())
-    return Subject(name, blend, (run,), run.labels, *_known(folder))
-
-
-def _known(folder: Path) -> tuple[Score | None, Predictions | None]:
-    table, score = folder / "oof.parquet", folder / "score.json"
-    if not table.is_file() or not score.is_file():
-        return None, None
-    return Score.load(score), Predictions.load(table)
+def _open(folder: Path) -> Subject:
+    subject = Subject.open(folder)
+    for run in subject.runs:
+        if len(run.done) < len(run.models):
+            raise RunError(
+                f"{folder} is not done: {run.status()}. Train the rest with the same command, or "
+                "export a run that is done."
+            )
+    return subject
 
 
 def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
@@ -173,7 +119,8 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
     int8 = kind.int8
     graphs = _write_graphs(subject, samples, draft, int8=int8)
     made_by = f"chajong {package_version('chajong')}"
-    facts = Facts(FORMAT, made_by, now(), subject.name, subject.blend, graphs, ())
+    blend = subject.joined()
+    facts = Facts(FORMAT, made_by, now(), subject.name, blend, graphs, ())
     photos = _write_golden(draft)
     ways = [way for way in _WAYS if has(*way) and (int8 or way[1] != "int8")]
     theirs, samples = _ask_torch(subject, samples)
@@ -193,7 +140,7 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
         except Exception as error:  # or fails while it computes, in ways of its own
             proof, why = candidate, [f"{runtime}: {first_line(error)}"]
         else:
-            proof = compare(candidate, said, theirs, subject.blend, subject.labels, truth)
+            proof = compare(candidate, said, theirs, blend, subject.labels, truth)
             why = list(failures(proof))
         if why:
             failed.append((proof, why))
@@ -214,7 +161,7 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
         subject.labels,
         _licences(subject),
         subject.score,
-        subject.held_out,
+        subject.table,
         failed,
         risks,
         None if gallery is None else Unknown.of(gallery, subject.labels),
@@ -240,10 +187,10 @@ def _bundle(folder: Path, facts: Facts, subject: Subject, golden: Golden) -> Bun
 def _risks(subject: Subject) -> Risks | None:
     # From the out-of-fold table, which went through the calibration that the bundle answers with:
     # of a run none, of a blend the nested one.
-    if subject.held_out is None:
+    if subject.table is None:
         return None
     depths = Depths.of(known_catalogue(), subject.labels)
-    return Risks.of(subject.held_out, subject.labels, depths, subject.runs[0].manifest().groups())
+    return Risks.of(subject.table, subject.labels, depths, subject.manifest.groups())
 
 
 def _write_graphs(
@@ -251,7 +198,7 @@ def _write_graphs(
 ) -> tuple[Graph, ...]:
     make_folder(draft / "members")
     graphs = []
-    for place, (run, member) in enumerate(zip(subject.runs, subject.blend.members, strict=True)):
+    for place, (run, member) in enumerate(zip(subject.runs, subject.joined().members, strict=True)):
         way = evaluation_preprocess(run.recipe)
         files: dict[Literal["fp32", "int8"], str] = {"fp32": f"members/{place}.onnx"}
         say(f"exporting {len(run.done)} network(s) of {run.folder}")
@@ -268,9 +215,7 @@ def _write_graphs(
 def _write_gallery(subject: Subject, graph: Graph, draft: Path, kind: Kind) -> Gallery | None:
     run = subject.runs[0]
     eye = replace(open_eye(run, run.done[0], _CPU), precision="fp32")
-    gallery = make_gallery(
-        run, eye, graph.seen, subject.held_out, draft, thumbnails=kind.thumbnails
-    )
+    gallery = make_gallery(run, eye, graph.seen, subject.table, draft, thumbnails=kind.thumbnails)
     if gallery is not None and not len(gallery.usual):
         say("every photo was learned: it is not known how unlike its photos a known car may be")
     return gallery
@@ -289,7 +234,7 @@ def _ask_torch(subject: Subject, samples: Samples) -> tuple[Answers, Samples]:
     # Photo by photo as `predict` does, in fp32; photos that cannot be read are no longer asked.
     said: list[Floats] = []
     good = np.ones(len(samples.refs), dtype=np.bool_)
-    for run, member in zip(subject.runs, subject.blend.members, strict=True):
+    for run, member in zip(subject.runs, subject.joined().members, strict=True):
         eyes = [replace(open_eye(run, name, _CPU), precision="fp32") for name in run.done]
         parts, places = [], []
         with Progress(f"asking torch: {run.name}", len(samples.refs)) as progress:

@@ -68,7 +68,7 @@ def asker(photos: Path) -> Callable[[Run, tuple[str, ...]], NDArray[np.float32]]
 
 
 def _of_fold(run: Run, name: str, manifest: Manifest, views: tuple[str, ...]) -> Predictions:
-    first = Predictions.load(run.model_folder(name) / "oof.parquet")
+    first = Predictions.load(run.held_out_path(name))
     path = run.model_folder(name) / _FILE
     known = Predictions.load(path) if path.exists() else first
     own = [known.views.index(view) for view in first.views if view in known.views]

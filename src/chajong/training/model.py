@@ -236,10 +236,10 @@ def _train(
     if fold.validation is not None:
         log_probs = fit.look(fold.validation, run.recipe.infer.views, averaged)
         if world.leads:
-            material.out_of_fold(name, log_probs).save(fold.folder / "oof.parquet")
+            material.out_of_fold(name, log_probs).save(run.held_out_path(name))
     if world.leads:
         for kind, state in fit.states().items():
-            save_weights(fold.folder / f"weights.{kind}.safetensors", state)
+            save_weights(run.weights_path(name, kind), state)
         finish_model(fold.folder, facts, history)
         tidy(fold.folder)
         say(f"fold {fold.name} is trained, {duration(facts['wall_s'])} in this process")

@@ -160,7 +160,7 @@ def open_eye(run: Run, name: str, device: torch.device) -> Eye:
     # fp16 is for training on a GPU; the run may be asked on another machine.
     asked = run.recipe.train.precision
     precision = "auto" if asked == "fp16" else asked
-    load_weights(network, run.model_folder(name) / f"weights.{kind}.safetensors")
+    load_weights(network, run.weights_path(name, kind))
     return Eye(
         network.to(device, memory_format=torch.channels_last),  # type: ignore[call-overload]
         device,

@@ -280,7 +280,7 @@ def _train_models(material: Material, options: Options, world: World, trackers: 
 def _join(run: Run, manifest: Manifest, folds: Split) -> None:
     if len(run.done) < len(run.models) or run.score_path.exists():
         return
-    parts = [Predictions.load(run.model_folder(name) / "oof.parquet") for name in run.models]
+    parts = [Predictions.load(run.held_out_path(name)) for name in run.models]
     held_out = folds.table.filter(pl.col("fold").is_in([int(name) for name in run.models]))
     table = Predictions.merge_folds(parts, expected=held_out["id"].to_list())
     table.save(run.predictions_path)

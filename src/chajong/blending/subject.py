@@ -1,0 +1,108 @@
+"""A run or a blend, and what is known of it: what is reported and what is exported."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from chajong.blending.blend import Blend, Member
+from chajong.blending.members import members_of
+from chajong.file_names import OUT_OF_FOLD
+from chajong.labels import Labels
+from chajong.manifest import Manifest
+from chajong.predictions import Predictions
+from chajong.run import Run
+from chajong.score import Score
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A run or a blend.
+
+    Attributes:
+        folder: Of the run or the blend.
+        runs: The run, or the members.
+        blend: None for a run.
+    """
+
+    folder: Path
+    runs: tuple[Run, ...]
+    blend: Blend | None = None
+
+    @classmethod
+    def open(cls, folder: Path) -> "Subject":
+        """Open a run's or a blend's folder.
+
+        Args:
+            folder: The folder.
+
+        Returns:
+            The subject.
+
+        Raises:
+            RunError: If there is neither in it, it is damaged, or a member was trained again.
+        """  # noqa: DOC502 raised by what it calls
+        if not Blend.is_in(folder):
+            return cls(folder, (Run.load(folder),))
+        blend = Blend.load(folder)
+        return cls(folder, members_of(blend), blend)
+
+    @property
+    def name(self) -> str:
+        """The folder's own name, also where it is given as `.`."""
+        return self.folder.absolute().name
+
+    @property
+    def labels(self) -> Labels:
+        """The classes."""
+        return self.runs[0].labels if self.blend is None else self.blend.labels
+
+    @property
+    def started(self) -> str | None:
+        """When it was started, ISO 8601; none for a blend that does not know."""
+        if self.blend is None:
+            return self.runs[0].record.created
+        return None if self.blend.made is None else self.blend.made.created
+
+    @cached_property
+    def table(self) -> Predictions | None:
+        """Read held-out predictions.
+
+        Returns:
+            The table; none before all folds are trained.
+        """
+        path = self.folder / OUT_OF_FOLD
+        return Predictions.load(path) if path.is_file() else None
+
+    @cached_property
+    def score(self) -> Score | None:
+        """Read the score of the table.
+
+        Returns:
+            The score; none where there is no table.
+        """
+        return Score.of(self.folder)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """Read which photos there are.
+
+        Returns:
+            The manifest of the first run.
+        """
+        return self.runs[0].manifest()
+
+    def joined(self) -> Blend:
+        """Tell how the members' answers become one, without a folder of this machine.
+
+        Returns:
+            The blend; of a run, a blend of one: the mean of the views, as
+            `Predictions.probabilities` takes it, and classes that count as one keep the
+            probabilities that the networks give them.
+        """
+        if self.blend is not None:
+            members = [replace(each, run=Path(each.run).name) for each in self.blend.members]
+            return replace(self.blend, members=tuple(members), candidates=(), made=None)
+        run = self.runs[0]
+        views = run.recipe.infer.views
+        member = Member(self.name, run.fingerprint, views, (1 / len(views),) * len(views))
+        return Blend(run.labels.names, (), (member,), "log", 1.0, None, ())
