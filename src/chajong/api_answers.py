@@ -90,12 +90,11 @@ def verdicts(
     Raises:
         ChajongError: If the bundle or the photos cannot be used, or no such risk can be kept.
     """  # noqa: DOC502 raised by what it calls
-    import polars as pl
-
+    from chajong.parquet import read_parquet
     from chajong.serving.answers import VERDICT_COLUMNS
 
     with _answered(_bundle(bundle), os.fspath(photos), runtime, precision, risk) as path:
-        return pl.read_parquet(path, columns=["id", "status", *VERDICT_COLUMNS])
+        return read_parquet(path, ["id", "status", *VERDICT_COLUMNS])
 
 
 def evaluate(

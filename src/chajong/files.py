@@ -125,6 +125,17 @@ def _sweep(path: Path) -> None:
                 leftover.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write a file atomically.
+
+    Args:
+        path: The file.
+        data: Its whole content.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically.
 
@@ -132,8 +143,7 @@ def write_text(path: Path, text: str) -> None:
         path: The file.
         text: Its whole content.
     """
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -157,8 +167,7 @@ def write_table(path: Path, table: pl.DataFrame, metadata: dict[str, str] | None
     # By way of memory, because polars has errors of its own for a full disk.
     buffer = BytesIO()
     table.write_parquet(buffer, compression="lz4", metadata=metadata)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    write_bytes(path, buffer.getbuffer())
 
 
 def write_csv(path: Path, table: pl.DataFrame) -> None:
@@ -171,8 +180,7 @@ def write_csv(path: Path, table: pl.DataFrame) -> None:
     # By way of memory, for the same reason.
     buffer = BytesIO()
     table.write_csv(buffer, include_bom=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    write_bytes(path, buffer.getbuffer())
 
 
 def read_json(path: Path, kind: type[T], refuse: type[ChajongError], advice: str) -> T:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.errors import BundleError
-from chajong.files import make_folder, read_json, write_json, writing
+from chajong.files import make_folder, read_json, write_bytes, write_json
 from chajong.labels import Labels
 from chajong.pooling import Floats
 
@@ -368,8 +368,7 @@ def save_array(path: Path, values: NDArray[Any]) -> None:
     """
     with BytesIO() as buffer:
         np.save(buffer, values, allow_pickle=False)
-        with writing(path):
-            path.write_bytes(buffer.getvalue())
+        write_bytes(path, buffer.getvalue())
 
 
 def load_array(path: Path) -> NDArray[np.float16]:

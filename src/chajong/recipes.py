@@ -1,7 +1,6 @@
 """The named recipes: the ladder of the team that we started from, and our own."""
 
 import os
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -45,7 +44,7 @@ from chajong.recipe_file import (
     parse_set,
     read_recipe_file,
 )
-from chajong.wording import did_you_mean
+from chajong.wording import did_you_mean, nfc
 
 _CONVNEXT = "convnextv2_base.fcmae_ft_in22k_in1k_384"
 
@@ -246,7 +245,7 @@ def _values_of(name_or_file: str, below: tuple[Path, ...]) -> dict[str, Any]:
         raise RecipeError(f"Recipe files cannot extend themselves: {chain}.")
     extends = "extends" in values
     base = values.pop("extends", None)
-    own = {"name": unicodedata.normalize("NFC", path.stem), **values}
+    own = {"name": nfc(path.stem), **values}
     if not extends:
         return own
     if not isinstance(base, str):

@@ -13,7 +13,6 @@ import json
 import multiprocessing
 import shutil
 import signal
-import unicodedata
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import pairwise
@@ -28,6 +27,7 @@ from chajong.files import locked, write_json, writing
 from chajong.photos.drawing.album import Album, Planted, draw_album
 from chajong.photos.drawing.names import default_names, kinship
 from chajong.progress import Progress
+from chajong.wording import nfc
 
 _DRAWING = 1  # to be raised whenever the same arguments give other photos
 _RECORD = "demo.json"
@@ -89,7 +89,7 @@ def _checked_names(class_names: Sequence[str] | None, num_models: int) -> tuple[
         if num_models < 1:
             raise DataError(f"The demo needs 1 model or more, got {num_models}.")
         return default_names(num_models)
-    names = sorted(unicodedata.normalize("NFC", name) for name in class_names)
+    names = sorted(nfc(name) for name in class_names)
     if not names:
         raise DataError("The demo needs 1 class name or more, got none.")
     for name in names:

@@ -1,11 +1,12 @@
 """Lettering for pictures, Korean too: in a Korean font, or romanised where there is none."""
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import ImageDraw, ImageFont
+
+from chajong.wording import nfc
 
 FONT_FOLDERS = (
     "/usr/share/fonts",
@@ -88,7 +89,7 @@ class Lettering:
         return _without_middle(text, kept)
 
     def _writable(self, text: str) -> str:
-        text = unicodedata.normalize("NFC", " ".join(text.split()))
+        text = nfc(" ".join(text.split()))
         return text if self.korean_font else romanised(text)
 
     def _font(self, size_px: int) -> Font:
@@ -111,7 +112,7 @@ def romanised(text: str) -> str:
     Returns:
         The text with each Hangul syllable spelled out, and all but Latin letters as `?`.
     """
-    spelled = "".join(_syllable(letter) for letter in unicodedata.normalize("NFC", text))
+    spelled = "".join(_syllable(letter) for letter in nfc(text))
     return re.sub(r"[^\x20-\u017f…]", "?", spelled)
 
 

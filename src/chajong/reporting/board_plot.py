@@ -11,7 +11,7 @@ from typing import Any
 
 from chajong.errors import ResourceError
 from chajong.experiments.board import BoardScore
-from chajong.files import replacing
+from chajong.files import write_bytes
 from chajong.photos.lettering import Lettering, romanised
 
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -59,8 +59,7 @@ def draw_board(scores: Sequence[BoardScore], path: Path) -> None:
         kind = path.suffix[1:].lower()
         dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
         figure.savefig(buffer, format=kind, dpi=144, metadata=dated.get(kind))
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    write_bytes(path, buffer.getvalue())
 
 
 def _draw_scores(axes: Any, scores: Sequence[BoardScore]) -> None:

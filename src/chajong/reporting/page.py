@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from chajong.environment import num_cores
-from chajong.files import replacing
+from chajong.files import write_bytes
 from chajong.photos.decode import Unreadable, decode
 from chajong.photos.reading import read_file
 from chajong.progress import Progress
@@ -46,11 +46,10 @@ def render_page(template: str, out: Path, **values: Any) -> Path:
 
     Raises:
         ResourceError: If it cannot be written.
-    """  # noqa: DOC502 raised by `replacing`
+    """  # noqa: DOC502 raised by `write_bytes`
     text = render(template, **values)
-    with replacing(out) as temporary:
-        # A name that is no text, as Linux allows, must not cost the page.
-        temporary.write_bytes(text.encode("utf-8", "replace"))
+    # A name that is no text, as Linux allows, must not cost the page.
+    write_bytes(out, text.encode("utf-8", "replace"))
     return out
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from chajong.errors import ResourceError, RunError
-from chajong.files import replacing
+from chajong.files import write_bytes
 from chajong.progress import say
 from chajong.wording import first_line
 
@@ -73,8 +73,7 @@ class Checkpoint:
         # By way of memory: written directly, a full disk is torch's own error, without its cause.
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        with replacing(path) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+        write_bytes(path, buffer.getbuffer())
 
     @staticmethod
     def restore(path: Path, fit: "Fit") -> "Checkpoint":

@@ -19,7 +19,7 @@ from chajong.catalogue import known_catalogue
 from chajong.depths import Depths
 from chajong.environment import num_cores, package_version
 from chajong.errors import BundleError, ChajongError, RunError
-from chajong.files import make_folder, writing
+from chajong.files import make_folder, write_bytes
 from chajong.gallery import Gallery
 from chajong.graph import Graph
 from chajong.photos.drawing.album import draw_few
@@ -225,8 +225,7 @@ def _write_golden(draft: Path) -> dict[str, bytes]:
     folder = make_folder(draft / "golden")
     photos = {f"{place}.jpg": data for place, data in enumerate(draw_few(_NUM_GOLDEN))}
     for name, data in photos.items():
-        with writing(folder / name):
-            (folder / name).write_bytes(data)
+        write_bytes(folder / name, data)
     return photos
 
 

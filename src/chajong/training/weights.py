@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from chajong.errors import RecipeError, WeightsError
-from chajong.files import replacing
+from chajong.files import write_bytes
 from chajong.recipe import Model
 from chajong.record import forbids_commerce
 from chajong.training.heads import with_head
@@ -358,8 +358,7 @@ def save_weights(path: Path, network_state: Mapping[str, Tensor]) -> None:
         network_state: Tensors by name.
     """
     flat = {name: value.detach().cpu().contiguous() for name, value in network_state.items()}
-    with replacing(path) as temporary:
-        temporary.write_bytes(safetensors.torch.save(flat))
+    write_bytes(path, safetensors.torch.save(flat))
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
