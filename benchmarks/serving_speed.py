@@ -31,7 +31,8 @@ from statistics import median
 import numpy as np
 
 from chajong.bundle import Bundle
-from chajong.bundle_facts import Precision, Proof, Runtime
+from chajong.bundle_facts import Proof
+from chajong.choices import Precision, Runtime
 from chajong.environment import num_cores, peak_memory_bytes
 from chajong.photos.sources import Asked, Source, open_source
 from chajong.serving.engine import Engine, open_unchecked

@@ -10,9 +10,7 @@ from types import FunctionType
 from typing import Any, get_args
 
 import chajong
-from chajong import errors
-from chajong.bundle_facts import Precision, Runtime
-from chajong.photos.layout import Layout
+from chajong import choices, errors
 
 PAGE = Path(__file__).with_name("api.md")
 SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises")
@@ -139,7 +137,8 @@ def page() -> str:
         if inspect.isclass(each) and not issubclass(each, Exception)
     ]
     verbs.sort(key=lambda each: (each.__module__, each.__code__.co_firstlineno))
-    chosen = {"Layout": Layout, "Runtime": Runtime, "Precision": Precision}
+    names = ("Layout", "Runtime", "Precision", "IfUnreadable", "FillUnreadable")
+    chosen = {name: getattr(choices, name) for name in names}
     words = "; ".join(f"`{name}` is {any_of(kind)}" for name, kind in chosen.items())
     parts = [HEAD.format(words=words), "## Verbs\n"]
     for verb in verbs:

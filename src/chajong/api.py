@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from chajong.blending.blend import Blend
+    from chajong.choices import Layout
     from chajong.expectation import Expectation
     from chajong.photos.audit import Audit
-    from chajong.photos.layout import Layout
     from chajong.recipe import Recipe
     from chajong.run import Run
 

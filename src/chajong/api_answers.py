@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from chajong.api import StrPath, folder_of, path_of
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from chajong.blending.blend import Blend
     from chajong.bundle import Bundle
-    from chajong.bundle_facts import Precision, Runtime
+    from chajong.choices import FillUnreadable, IfUnreadable, Precision, Runtime
     from chajong.predictions import Predictions
     from chajong.run import Run
     from chajong.score import Score
@@ -102,7 +102,7 @@ def evaluate(
     labels: Mapping[str, str] | StrPath | None = None,
     *,
     equal: StrPath | None = None,
-    unreadable: Literal["refuse", "uniform", "skip"] = "refuse",
+    unreadable: IfUnreadable = "refuse",
     catalogue: StrPath | None = None,
 ) -> Score:
     """Score predictions as the competition does, with intervals, and by maker and model.
@@ -153,7 +153,7 @@ def submit(
     out: StrPath,
     *,
     floor_unseen: float | None = None,
-    unreadable: Literal["refuse", "uniform"] = "refuse",
+    unreadable: FillUnreadable = "refuse",
 ) -> Submission:
     """Write a submission that the competition accepts, or say why it cannot be.
 

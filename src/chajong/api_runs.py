@@ -12,11 +12,11 @@ from chajong.api import StrPath, folder_of, open_run, path_of
 if TYPE_CHECKING:
     import polars as pl
 
+    from chajong.choices import Layout
     from chajong.comparison import Comparison
     from chajong.experiments.diff import RunDiff
     from chajong.experiments.notes import Note
     from chajong.experiments.sameness import Sameness
-    from chajong.photos.layout import Layout
     from chajong.predictions import Predictions
     from chajong.run import Run
     from chajong.suspects import Suspects

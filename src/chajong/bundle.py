@@ -23,9 +23,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chajong.bundle_facts import Facts, Golden, Precision, Proof, Runtime
+from chajong.bundle_facts import Facts, Golden, Proof
 from chajong.catalogue import Catalogue, known_catalogue
 from chajong.checksums import SUMS, copy_checked, touched, write_sums
+from chajong.choices import Precision, Runtime
 from chajong.errors import BundleError, DataError
 from chajong.files import (
     fingerprint,

@@ -4,14 +4,11 @@ Shapes: n photos, c classes.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from chajong.added import Added
 from chajong.blending.blend import Blend
+from chajong.choices import Precision, Runtime
 from chajong.graph import Graph
-
-Runtime = Literal["onnxruntime", "openvino"]
-Precision = Literal["fp32", "bf16", "int8"]
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from typer.core import TyperCommand
 
+from chajong.choices import FillUnreadable, IfUnreadable, Layout
 from chajong.cli_bundle import add_class, export, predict
 from chajong.cli_oof import blend, expect, suspects
 from chajong.cli_options import (
@@ -18,7 +19,6 @@ from chajong.cli_options import (
     CatalogueOption,
     CorrectionsOption,
     Data,
-    Layout,
     LayoutOption,
 )
 from chajong.cli_pages import report, review, watch
@@ -275,7 +275,7 @@ def evaluate(
         ),
     ] = None,
     unreadable: Annotated[
-        Literal["refuse", "uniform", "skip"],
+        IfUnreadable,
         typer.Option(help="What to do about photos without a prediction."),
     ] = "refuse",
     catalogue: CatalogueOption = None,
@@ -337,7 +337,7 @@ def submit(
         typer.Option(help="Probability for each class of the sample that the model never saw."),
     ] = None,
     unreadable: Annotated[
-        Literal["refuse", "uniform"],
+        FillUnreadable,
         typer.Option(help="What to do about photos without a prediction."),
     ] = "refuse",
 ) -> None:

@@ -1,14 +1,13 @@
 """Arguments and options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from chajong.choices import Layout, Precision, Runtime
 from chajong.errors import ChajongError
 
-Layout = Literal["dacon", "imagefolder", "csv", "metadata"]
-Service = Literal["wandb", "mlflow", "tensorboard"]
 Data = Annotated[Path, typer.Argument(help="The photos: a DACON folder, class folders or a table.")]
 LayoutOption = Annotated[
     Layout | None, typer.Option(help="How the photos lie; found by itself if not given.")
@@ -18,11 +17,11 @@ CacheOption = Annotated[
     typer.Option("--cache", help="Folder for resized photos and what is known of them."),
 ]
 RuntimeOption = Annotated[
-    Literal["onnxruntime", "openvino"] | None,
+    Runtime | None,
     typer.Option("--runtime", help="What computes a bundle; the fastest that was proven."),
 ]
 PrecisionOption = Annotated[
-    Literal["fp32", "bf16", "int8"] | None,
+    Precision | None,
     typer.Option("--precision", help="In which numbers; the fastest proven."),
 ]
 CorrectionsOption = Annotated[

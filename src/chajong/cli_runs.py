@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from chajong.cli_options import CacheOption, LayoutOption, Service, check_ending
+from chajong.choices import Service
+from chajong.cli_options import CacheOption, LayoutOption, check_ending
 from chajong.progress import say
 from chajong.wording import command, did_you_mean
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from chajong.photos.layout import Layout
+from chajong.choices import Layout
 
 FORMAT = 1
 """Of a run's folder."""

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from chajong.catalogue import Catalogue, known_catalogue
+from chajong.choices import IfUnreadable
 from chajong.errors import DataError, PredictionsError, RunError
 from chajong.file_names import SCORE
 from chajong.files import read_json, write_json
@@ -25,9 +26,6 @@ from chajong.metrics import Estimate, Estimates, estimate, outcomes
 from chajong.predictions import Predictions
 from chajong.tables import read_columns, read_header
 from chajong.wording import listed, nfc
-
-Unreadable = Literal["refuse", "uniform", "skip"]
-"""What to do about photos without a prediction."""
 
 FIGURES = ("log_loss", "top1", "top5", "macro_f1", "ece")
 """The estimates of a score."""
@@ -170,7 +168,7 @@ def score(
     groups: Mapping[str, int] | None = None,
     seed: int = 0,
     *,
-    unreadable: Unreadable = "refuse",
+    unreadable: IfUnreadable = "refuse",
     catalogue: Catalogue | None = None,
 ) -> Score:
     """Score predictions against the truth.
@@ -278,10 +276,10 @@ def _unpredicted(predictions: Predictions) -> tuple[tuple[str, int], ...]:
 
 
 def _check_predicted(predictions: Predictions, unreadable: str) -> None:
-    if unreadable not in get_args(Unreadable):
+    if unreadable not in get_args(IfUnreadable):
         raise PredictionsError(
             f"What to do about photos without a prediction (--unreadable) must be one of "
-            f"{listed(get_args(Unreadable))}. Got {unreadable!r}."
+            f"{listed(get_args(IfUnreadable))}. Got {unreadable!r}."
         )
     if unreadable != "refuse" or predictions.ok.all():
         return

@@ -6,12 +6,12 @@ Shapes: n photos, c columns of the sample, one for each class.
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from chajong.choices import FillUnreadable
 from chajong.errors import SubmissionError
 from chajong.files import write_csv
 from chajong.matching import Match, match_ids
@@ -53,7 +53,7 @@ def make_submission(
     sample: Path,
     floor: float = FLOOR,
     floor_unseen: float | None = None,
-    unreadable: Literal["refuse", "uniform"] = "refuse",
+    unreadable: FillUnreadable = "refuse",
 ) -> Submission:
     """Lay predictions out as the sample submission says.
 

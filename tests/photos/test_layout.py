@@ -6,9 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from chajong.choices import Layout
 from chajong.errors import DataError
 from chajong.photos.audit import audit
-from chajong.photos.layout import Layout, find_photos, find_unlabelled
+from chajong.photos.layout import find_photos, find_unlabelled
 from chajong.photos.sources import open_source
 
 PHOTO = b"layouts are found without opening photos"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chajong.bundle import Bundle
-from chajong.bundle_facts import Runtime
+from chajong.choices import Runtime
 from chajong.errors import BundleError
 from chajong.serving.engine import Engine
 from chajong.serving.runtimes import has, open_session

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from chajong.choices import Service
 from chajong.cli import main
 from chajong.errors import TrackerError
 from chajong.run import Run
 from chajong.tracking.guard import tracked
-from chajong.tracking.tracker import Service, check_services
+from chajong.tracking.tracker import check_services
 from tests.conftest import SilentServer
 from tests.tracking.made import history, made, tensorboard_scalars
 

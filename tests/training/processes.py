@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
+from chajong.choices import Service
 from chajong.cli import main
 from chajong.recipes import load_recipe
-from chajong.tracking.tracker import Service
 from chajong.training.train import Options, train
 from chajong.training.world import World, join_world
 from tests.training.tiny import CPU

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from chajong.choices import Service
 from chajong.recipes import load_recipe
 from chajong.run import Run
 from chajong.steps import read_steps
-from chajong.tracking.tracker import Service
 from chajong.training.train import Options, train
 from tests.tracking.made import tensorboard_scalars, wandb_history
 from tests.training.conftest import Job

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from chajong.choices import Layout
 from chajong.corrections import Corrections
 from chajong.files import fingerprint
 from chajong.labels import Labels
@@ -26,7 +27,7 @@ from chajong.photos.groups import (
     group_numbers,
     small_class_issues,
 )
-from chajong.photos.layout import Layout, PhotoRef, find_photos
+from chajong.photos.layout import PhotoRef, find_photos
 from chajong.photos.measures import MEASURE_COLUMNS, Measures
 from chajong.photos.outliers import find_outliers
 from chajong.photos.scan import SCAN_VERSION, Scan, scan

@@ -16,6 +16,7 @@ from typing import Literal
 
 import polars as pl
 
+from chajong.choices import Layout
 from chajong.errors import DataError
 from chajong.parquet import read_parquet
 from chajong.photos.walk import (
@@ -29,8 +30,6 @@ from chajong.photos.walk import (
     photos_in,
 )
 from chajong.wording import first_line, listed, nfc
-
-Layout = Literal["dacon", "imagefolder", "csv", "metadata"]
 
 _ALLOWED = f"Photos end in {', '.join(PHOTO_SUFFIXES)} (any case)"
 _LAYOUTS = (

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from chajong.bundle import Bundle
-from chajong.bundle_facts import Precision, Proof, Runtime
+from chajong.bundle_facts import Proof
+from chajong.choices import Precision, Runtime
 from chajong.environment import num_cores
 from chajong.errors import BundleError
 from chajong.gallery import unit

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chajong.bundle_facts import Precision, Runtime
+from chajong.choices import Precision, Runtime
 from chajong.environment import num_cores
 from chajong.errors import BundleError
 from chajong.graph import Output

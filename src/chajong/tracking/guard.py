@@ -11,10 +11,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any
 
+from chajong.choices import Service
 from chajong.progress import say
 from chajong.run import Run
 from chajong.tracking.send import epoch_points
-from chajong.tracking.tracker import Point, Service
+from chajong.tracking.tracker import Point
 
 _PIPE_BYTES = 1 << 20
 LIMIT_S = 30.0

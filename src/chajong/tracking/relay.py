@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
+from chajong.choices import Service
 from chajong.run import Run
 from chajong.tracking.send import Teller, sending
-from chajong.tracking.tracker import Point, Service, open_tracker
+from chajong.tracking.tracker import Point, open_tracker
 
 PATIENCE_S = 120
 """Most seconds that a service may take for what it is told at once."""

@@ -6,13 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from chajong.choices import Service
 from chajong.errors import ChajongError, TrackerError
 from chajong.files import locked
 from chajong.predictions import Predictions
 from chajong.run import Run
 from chajong.score import FIGURES
 from chajong.steps import read_steps
-from chajong.tracking.tracker import OOF, Point, Service, Tracker, open_tracker
+from chajong.tracking.tracker import OOF, Point, Tracker, open_tracker
 from chajong.wording import first_line
 
 

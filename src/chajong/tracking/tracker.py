@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Protocol, get_args
 
+from chajong.choices import Service
 from chajong.errors import TrackerError
 from chajong.files import fingerprint
 from chajong.recipe_file import leaves
 from chajong.run import Run
 from chajong.wording import did_you_mean
 
-Service = Literal["wandb", "mlflow", "tensorboard"]
 SERVICES: tuple[Service, ...] = get_args(Service)
 
 OOF = "oof"

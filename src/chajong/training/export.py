@@ -14,8 +14,9 @@ import torch
 
 from chajong.blending.subject import Subject
 from chajong.bundle import FORMAT, RISKS, Bundle, put_in_place
-from chajong.bundle_facts import Facts, Golden, Precision, Proof, Runtime
+from chajong.bundle_facts import Facts, Golden, Proof
 from chajong.catalogue import known_catalogue
+from chajong.choices import Precision, Runtime
 from chajong.depths import Depths
 from chajong.environment import num_cores, package_version
 from chajong.errors import BundleError, ChajongError, RunError

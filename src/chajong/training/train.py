@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from chajong.blending.blend import Blend
+from chajong.choices import Layout, Service
 from chajong.corrections import Corrections
 from chajong.environment import describe_environment
 from chajong.errors import RecipeError, RunError, TrainingError
 from chajong.files import fingerprint
 from chajong.manifest import Manifest
 from chajong.photos.audit import audit
-from chajong.photos.layout import Layout
 from chajong.predictions import Predictions
 from chajong.progress import say
 from chajong.recipe import Recipe
@@ -24,7 +24,6 @@ from chajong.run import Run
 from chajong.score import score
 from chajong.split import Split, split
 from chajong.tracking.guard import LIMIT_S, Trackers, tracked
-from chajong.tracking.tracker import Service
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.model import Material, tidy, train_model
 from chajong.training.optim import choose_what_learns, make_optimiser

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chajong.bundle_facts import Precision, Runtime
+from chajong.choices import Precision, Runtime
 from chajong.errors import DataError
 
 KEY_VARIABLE = "CHAJONG_API_KEY"
