@@ -40,7 +40,7 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Answered:
+class Coverage:
     """The surest of the answers.
 
     Attributes:
@@ -171,7 +171,7 @@ class Diagnosis:
             made.append(Bin(n, float(sure.mean()), share, float(low), float(high)))
         return tuple(made)
 
-    def answered(self) -> tuple[Answered, ...]:
+    def answered(self) -> tuple[Coverage, ...]:
         """Tell how often the surest answers are wrong.
 
         Returns:
@@ -181,7 +181,7 @@ class Diagnosis:
         wrong, confidence = ~self.right[order], self.found.confidence[order]
         counts = [max(1, round(share * len(order))) for share in SHARES]
         return tuple(
-            Answered(share, float(confidence[count - 1]), float(wrong[:count].mean()))
+            Coverage(share, float(confidence[count - 1]), float(wrong[:count].mean()))
             for share, count in zip(SHARES, counts, strict=True)
         )
 

@@ -342,8 +342,7 @@ def _outcomes(
         first = {counted[name]: name for name in reversed(names)}
         # Equal by way of a class that this side does not know, too.
         own = Labels(names, tuple((n, first[counted[n]]) for n in names if n != first[counted[n]]))
-        places = {id_: place for place, id_ in enumerate(table.ids)}
-        probs = table.probabilities()[[places[id_] for id_ in ids]]
+        probs = table.probabilities_of(ids)
         if len(kept) < len(table.classes):
             probs = probs[:, kept]
             probs = probs / np.maximum(probs.sum(axis=1, keepdims=True), _LEAST)

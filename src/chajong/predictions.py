@@ -96,6 +96,26 @@ class Predictions:
         with np.errstate(under="ignore"):
             return np.exp(geometric_mean(self.log_probs, axis=1))
 
+    def probabilities_of(self, ids: Sequence[str]) -> NDArray[np.float64]:
+        """Take them of some photos, in the order asked.
+
+        Args:
+            ids: n photos.
+
+        Returns:
+            (n, c) as `probabilities`.
+
+        Raises:
+            PredictionsError: If a photo is not in the table.
+        """
+        places = {id_: place for place, id_ in enumerate(self.ids)}
+        if unknown := [id_ for id_ in ids if id_ not in places]:
+            raise PredictionsError(
+                f"{len(unknown):,} of {len(ids):,} photos are not in the table of predictions: "
+                f"{listed(unknown, 3)}. Ask for photos that it has."
+            )
+        return self.probabilities()[[places[id_] for id_ in ids]]
+
     def truth(self) -> dict[str, str]:
         """Give the true classes that came with the predictions.
 

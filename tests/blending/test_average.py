@@ -10,7 +10,7 @@ from chajong.blending.average import Asked, expected, foretell_mean, gains
 from chajong.blending.blend import Averaging
 from chajong.blending.fit import fit_temperature, losses
 from chajong.blending.methods import METHODS, Table
-from chajong.blending.nested import Comparison, compare
+from chajong.blending.nested import Selection, select_method
 from chajong.pooling import Floats, normalised
 from tests.blending.made_up import NUM_CLASSES, made_up
 
@@ -29,14 +29,14 @@ def folds_and_new_photos(
     return table, np.ascontiguousarray(models), new_truth
 
 
-def foretold(table: Table, models: Floats) -> tuple[Comparison, Averaging]:
-    found = compare(table, METHODS[2:3])
+def foretold(table: Table, models: Floats) -> tuple[Selection, Averaging]:
+    found = select_method(table, METHODS[2:3])
     averaging = foretell_mean(table, found, Asked(models, np.arange(2)))
     assert averaging is not None
     return found, averaging
 
 
-def costs(found: Comparison, models: Floats, truth: NDArray[np.intp]) -> Callable[[float], float]:
+def costs(found: Selection, models: Floats, truth: NDArray[np.intp]) -> Callable[[float], float]:
     """What the mean really costs at a temperature."""
     mean = np.einsum("jukc,k->uc", models, found.fitted.weights.astype(np.float32)) / len(models)
     return lambda heat: float(losses(normalised(mean / np.float32(heat)), truth).mean())
@@ -112,7 +112,7 @@ def test_nothing_absurd_is_foretold_of_photos_unlike_all_others(scale: float) ->
         np.repeat(easy[:, None], 2, 1), truth, np.arange(400), np.zeros(2, np.intp), VIEWS, 2
     )
     odd = normalised((scale * rng.normal(size=(5, 300, NUM_CLASSES))).astype(np.float32))
-    found = compare(table, METHODS[2:3])
+    found = select_method(table, METHODS[2:3])
     assert (
         foretell_mean(table, found, Asked(np.repeat(odd[:, :, None], 2, 2), np.arange(2))) is None
     )

@@ -29,7 +29,7 @@ from scipy.optimize import minimize_scalar
 from chajong.blending.blend import Averaging
 from chajong.blending.fit import Places, Weights, counted, fit_temperature, standard_error
 from chajong.blending.methods import Table
-from chajong.blending.nested import Comparison
+from chajong.blending.nested import Selection
 from chajong.pooling import Fitted, Floats, log_total, normalised
 
 _AT_THE_BOUND = 1.01
@@ -128,7 +128,7 @@ def temperature_of_mean(one: Floats, truth: Places, models: Floats) -> tuple[flo
     return own, float(np.exp(minimize_scalar(cost, bounds=bounds, method="bounded").x))
 
 
-def foretell_mean(table: Table, found: Comparison, asked: Asked) -> Averaging | None:
+def foretell_mean(table: Table, found: Selection, asked: Asked) -> Averaging | None:
     """Calibrate the mean of the models, and foretell what it costs.
 
     Args:

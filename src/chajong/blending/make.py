@@ -16,7 +16,7 @@ from chajong.blending.blend import Averaging, Blend, Candidate, Making, Member
 from chajong.blending.fit import Places, counted, standard_error
 from chajong.blending.members import answers_of
 from chajong.blending.methods import LINEAR_IN_LOGITS, METHODS, Table
-from chajong.blending.nested import Comparison, compare
+from chajong.blending.nested import Selection, select_method
 from chajong.errors import DataError, RunError
 from chajong.file_names import OUT_OF_FOLD, SCORE
 from chajong.labels import Labels
@@ -60,7 +60,7 @@ def make_blend(
     labels = runs[0].labels
     voices = np.concatenate([table.log_probs for table in tables], axis=1)
     data = _data(runs, tables, voices, labels, budget)
-    found = compare(data, METHODS if ask is None else LINEAR_IN_LOGITS)
+    found = select_method(data, METHODS if ask is None else LINEAR_IN_LOGITS)
     nested = replace(
         tables[0],
         views=("blend",),
@@ -149,7 +149,7 @@ def _columns(table: Predictions, labels: Labels) -> Places:
     return np.searchsorted(np.unique(labels.canonical), labels.canonical[truth])
 
 
-def _members(runs: Sequence[Run], data: Table, found: Comparison) -> tuple[Member, ...]:
+def _members(runs: Sequence[Run], data: Table, found: Selection) -> tuple[Member, ...]:
     # Views without weight are not looked at, and runs without views are no members.
     weights = found.fitted.weights
     members = []
@@ -164,7 +164,7 @@ def _members(runs: Sequence[Run], data: Table, found: Comparison) -> tuple[Membe
 
 
 def _averaging(
-    runs: Sequence[Run], data: Table, found: Comparison, labels: Labels, ask: Ask
+    runs: Sequence[Run], data: Table, found: Selection, labels: Labels, ask: Ask
 ) -> Averaging | None:
     weights = np.stack([fit.weights for fit in (*found.fits, found.fitted)])
     used = weights.any(axis=0)
@@ -192,7 +192,7 @@ def _averaging(
     return replace(foretold, num_models=max(map(len, said)))
 
 
-def _candidates(data: Table, found: Comparison) -> tuple[Candidate, ...]:
+def _candidates(data: Table, found: Selection) -> tuple[Candidate, ...]:
     best = found.losses[int(found.losses.mean(axis=1).argmin())]
     made = []
     for place, (method, lost) in enumerate(zip(found.methods, found.losses, strict=True)):

@@ -18,7 +18,7 @@ _NUM_FOLDS = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Selection:
     """What every method did on held-out photos.
 
     Attributes:
@@ -44,7 +44,7 @@ class Comparison:
     nested: Floats
 
 
-def compare(table: Table, methods: Sequence[Method] = METHODS, seed: int = 0) -> Comparison:
+def select_method(table: Table, methods: Sequence[Method] = METHODS, seed: int = 0) -> Selection:
     """Fit every method without each fold in turn, then take the cheapest that is good enough.
 
     Args:
@@ -79,7 +79,7 @@ def compare(table: Table, methods: Sequence[Method] = METHODS, seed: int = 0) ->
     num_looks = _looks(whole)
     chosen = cheapest_good_enough(lost, table.groups, num_looks)
     taken = tuple(some[chosen] for some in fits)
-    return Comparison(tuple(methods), lost, num_looks, chosen, whole[chosen], folds, taken, nested)
+    return Selection(tuple(methods), lost, num_looks, chosen, whole[chosen], folds, taken, nested)
 
 
 def cheapest_good_enough(

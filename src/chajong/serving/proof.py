@@ -76,7 +76,7 @@ class Truth:
     networks: tuple[NDArray[np.intp], ...] | None
 
 
-def compare(
+def prove(
     candidate: Proof, found: Answers, torch: Answers, blend: Blend, labels: Labels, truth: Truth
 ) -> Proof:
     """Compare answers with those of torch.

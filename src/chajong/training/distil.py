@@ -190,8 +190,7 @@ def out_of_fold(path: Path, ids: Sequence[str], labels: Labels) -> NDArray[np.fl
         raise RunError(
             f"The teacher {path} has no out-of-fold table: {error} Train it with folds."
         ) from error
-    places = {id_: place for place, id_ in enumerate(table.ids)}
-    missing = [id_ for id_ in ids if id_ not in places]
+    missing = set(ids) - set(table.ids)
     if missing or table.classes != labels.names or not table.ok.all():
         what = (
             f"{len(missing):,} of {len(ids):,} training photos are not in it"
@@ -202,4 +201,4 @@ def out_of_fold(path: Path, ids: Sequence[str], labels: Labels) -> NDArray[np.fl
             f"The out-of-fold table of the teacher {path} cannot teach: {what}. Train a teacher "
             "on the same data, all of its folds."
         )
-    return table.probabilities()[[places[id_] for id_ in ids]]
+    return table.probabilities_of(ids)

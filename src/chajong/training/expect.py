@@ -280,9 +280,8 @@ def _chunks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
 
 
 def _plain(table: Predictions, ids: Sequence[str]) -> Floats:
-    places = {id_: place for place, id_ in enumerate(table.ids)}
     with np.errstate(divide="ignore"):
-        log_probs = np.log(table.probabilities()[[places[id_] for id_ in ids]])
+        log_probs = np.log(table.probabilities_of(ids))
     return np.maximum(log_probs, _LEAST).astype(np.float32)
 
 

@@ -32,7 +32,7 @@ from chajong.record import now
 from chajong.risk import Risks
 from chajong.serving.card import card_text, make_card
 from chajong.serving.engine import open_unchecked, photos_per_second
-from chajong.serving.proof import Answers, Truth, compare, failures
+from chajong.serving.proof import Answers, Truth, failures, prove
 from chajong.serving.runtimes import has
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.gallery import make_gallery
@@ -141,7 +141,7 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
         except Exception as error:  # or fails while it computes, in ways of its own
             proof, why = candidate, [f"{runtime}: {first_line(error)}"]
         else:
-            proof = compare(candidate, said, theirs, blend, subject.labels, truth)
+            proof = prove(candidate, said, theirs, blend, subject.labels, truth)
             why = list(failures(proof))
         if why:
             failed.append((proof, why))
