@@ -129,6 +129,9 @@ def test_the_whole_chain_from_photos_to_a_submission(cli: Cli, tmp_path: Path) -
     from_table = cli("evaluate", "p.parquet", "--labels", truth, "--unreadable", "uniform")
     assert from_file[0] == from_table[0] == 0
     assert from_file[1].splitlines()[1] == from_table[1].splitlines()[1]
+    # Held-out photos know their classes.
+    assert "log loss" in cli("evaluate", "run/oof.parquet")[1]
+    refused(cli("evaluate", "p.parquet", "--unreadable", "uniform"), "table of labels (ID,label)")
 
 
 def test_a_model_of_all_photos_knows_the_396_korean_classes(cli: Cli, tmp_path: Path) -> None:

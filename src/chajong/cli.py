@@ -267,7 +267,13 @@ for command in (
 @app.command()
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="A Parquet file, or a submission's CSV.")],
-    labels: Annotated[Path, typer.Option(help="A CSV with the columns ID and label.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="A CSV with the columns ID and label; the classes that came with the "
+            "predictions, as out of fold, if not given."
+        ),
+    ] = None,
     equal: Annotated[
         Path | None,
         typer.Option(

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from chajong.errors import RecipeError
 from chajong.recipe import CosineHead, Gem, Model
+from chajong.training.last_layer import last_linear, replace_layer
 
 _LEAST = 1e-6  # features below it count as it: a power of a negative number is none
 
@@ -126,11 +127,11 @@ def with_head(network: nn.Module, model: Model) -> nn.Module:
         name, pool = _pool(network, model.backbone)
         # timm's pools flatten in one of two places.
         flattens = isinstance(pool.flatten, nn.Flatten) or getattr(pool.pool, "flatten", False)
-        _replace(network, name, GemPool(model.gem, bool(flattens)))
+        replace_layer(network, name, GemPool(model.gem, bool(flattens)))
     if model.cosine is not None:
         name, linear = _last_layer(network, model.backbone)
         layer = CosineLinear(linear.in_features, linear.out_features, model.cosine)
-        _replace(network, name, layer)
+        replace_layer(network, name, layer)
     return network
 
 
@@ -151,18 +152,10 @@ def _pool(network: nn.Module, backbone: str) -> tuple[str, Any]:
 
 
 def _last_layer(network: nn.Module, backbone: str) -> tuple[str, nn.Linear]:
-    get = getattr(network, "get_classifier", None)
-    linears = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear)]
-    last = linears[-1][1] if get is None and linears else get and get()
-    for name, module in linears:
-        if module is last:
-            return name, module
+    found = last_linear(network)
+    if found is not None:
+        return found
     raise RecipeError(
         f"model.cosine needs a backbone that ends in one linear layer. Got '{backbone}', which "
         "does not: leave model.cosine out, or choose another."
     )
-
-
-def _replace(network: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(network.get_submodule(parent), own, module)

@@ -15,9 +15,25 @@ def head_parameters(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
     Returns:
         Names and parameters.
     """
-    heads = _heads(network)
+    heads = head_modules(network)
     own = {id(parameter) for head in heads for parameter in head.parameters()}
     return [(name, p) for name, p in network.named_parameters() if id(p) in own]
+
+
+def head_modules(network: nn.Module) -> tuple[nn.Module, ...]:
+    """Find the last layer, of a distilled network both.
+
+    Args:
+        network: A network of `build_network`.
+
+    Returns:
+        The layers; none if a network that is not timm's has no linear one.
+    """
+    get = getattr(network, "get_classifier", None)
+    if get is None:
+        return tuple([each for each in network.modules() if isinstance(each, nn.Linear)][-1:])
+    found = get()
+    return found if isinstance(found, tuple) else (found,)
 
 
 def head_module(network: nn.Module) -> nn.Module:
@@ -29,7 +45,35 @@ def head_module(network: nn.Module) -> nn.Module:
     Returns:
         The layer.
     """
-    return _heads(network)[0]
+    return head_modules(network)[0]
+
+
+def last_linear(network: nn.Module) -> tuple[str, nn.Linear] | None:
+    """Find the last layer where it is one linear layer.
+
+    Args:
+        network: A network of `build_network`.
+
+    Returns:
+        Its name and the layer; none if the network ends otherwise.
+    """
+    heads = head_modules(network)
+    for name, module in network.named_modules():
+        if heads == (module,) and isinstance(module, nn.Linear):
+            return name, module
+    return None
+
+
+def replace_layer(network: nn.Module, name: str, module: nn.Module) -> None:
+    """Put another layer in the place of one.
+
+    Args:
+        network: Changed in place.
+        name: The layer's name, as `named_modules` has it.
+        module: What takes its place.
+    """
+    parent, _, own = name.rpartition(".")
+    setattr(network.get_submodule(parent), own, module)
 
 
 @contextmanager
@@ -52,12 +96,3 @@ def head_inputs(network: nn.Module) -> Iterator[list[Tensor]]:
         yield seen
     finally:
         hook.remove()
-
-
-def _heads(network: nn.Module) -> tuple[nn.Module, ...]:
-    get = getattr(network, "get_classifier", None)
-    if get is None:
-        return ([module for module in network.modules() if isinstance(module, nn.Linear)][-1],)
-    found = get()
-    # Distilled networks have two.
-    return found if isinstance(found, tuple) else (found,)

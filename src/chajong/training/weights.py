@@ -23,7 +23,7 @@ from chajong.files import write_bytes
 from chajong.recipe import Model
 from chajong.record import forbids_commerce
 from chajong.training.heads import with_head
-from chajong.training.last_layer import head_parameters
+from chajong.training.last_layer import head_parameters, last_linear, replace_layer
 from chajong.wording import first_line
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -144,17 +144,14 @@ def _create_torchvision(model: Model, name: str, num_classes: int, pretrained: b
     network: nn.Module = torchvision.models.get_model(
         name, weights="DEFAULT" if pretrained else None
     )
-    linears = [
-        (n, module) for n, module in network.named_modules() if isinstance(module, nn.Linear)
-    ]
-    if not linears or getattr(network, "aux_logits", False):
+    found = last_linear(network)
+    if found is None or getattr(network, "aux_logits", False):
         raise RecipeError(
             f"model.backbone '{model.backbone}' does not end in one linear layer, so its head "
             "cannot be replaced. Choose another, or a timm backbone."
         )
-    head_name, head = linears[-1]
-    parent = network.get_submodule(head_name.rpartition(".")[0])
-    setattr(parent, head_name.rpartition(".")[2], nn.Linear(head.in_features, num_classes))
+    head_name, head = found
+    replace_layer(network, head_name, nn.Linear(head.in_features, num_classes))
     return network
 
 
