@@ -157,6 +157,13 @@ def test_classes_never_seen_need_a_floor_agreed_to(tmp_path: Path) -> None:
     assert unseen.log_loss.value < 34.5 / 5 + 30 / 5  # zeros would cost 34.5 for this photo alone
 
 
+def test_a_sample_that_asks_for_classes_is_told_where_they_are(tmp_path: Path) -> None:
+    predictions, _ = made(SMALL, 3)
+    sample = sampled(tmp_path, ("label",), predictions.ids)
+    with pytest.raises(SubmissionError, match=r"in a column 'label'\. .* --out answers\.csv$"):
+        make_submission(predictions, sample)
+
+
 def test_classes_unknown_to_the_sample_are_refused(tmp_path: Path) -> None:
     predictions, _ = made(SMALL, 3)
     sample = sampled(tmp_path, ("K5", "그랜져", "쏘나타"), predictions.ids)

@@ -214,6 +214,12 @@ def _columns(
     place_of = {name: place for place, name in enumerate(classes)}
     columns = [place_of.get(nfc(name), -1) for name in names]
     unseen = [name for name, place in zip(names, columns, strict=True) if place < 0]
+    if len(names) == 1 and unseen:
+        raise SubmissionError(
+            f"The sample asks for the class of each photo, in a column {names[0]!r}. A submission "
+            "here holds a probability for each class. The likeliest classes are in the column "
+            "'top' of a table: chajong predict RUN PHOTOS --out answers.csv"
+        )
     if unknown := sorted(set(classes) - set(map(nfc, names))):
         raise SubmissionError(
             f"{len(unknown):,} of the {len(classes)} classes of the model are not in the sample: "
