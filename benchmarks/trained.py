@@ -18,7 +18,7 @@ def trained(data: Path, recipe: Recipe, options: Options) -> Run:
     folder = options.out
     if folder is None:
         raise ValueError("a run that is trained once needs a folder: Options(out=...)")
-    if (folder / "run.json").is_file():
+    if Run.is_in(folder):
         run = Run.load(folder)
         asked = (options.fold,) if options.fold is not None else run.models
         same_data = Path(run.record.data) == data.resolve()

@@ -33,6 +33,7 @@ import numpy as np
 from benchmarks.ladder import raw_answers
 from benchmarks.trained import answers, show, table, trained
 from chajong.blending.blend import Blend
+from chajong.file_names import SCORE
 from chajong.labels import Labels
 from chajong.predictions import Predictions
 from chajong.recipe import Recipe
@@ -122,7 +123,7 @@ def ours(asked: argparse.Namespace) -> tuple[Predictions, float, str]:
         noted.write_text(json.dumps((time.perf_counter() - begin) / 60), encoding="utf-8")
         predict_blend(blend, asked.data).save(path)
     blend = Blend.load(folder)
-    nested = Score.load(folder / "score.json").log_loss.value
+    nested = Score.load(folder / SCORE).log_loss.value
     about = f"nested out of fold {nested:.3f}"
     if blend.averaging is not None:
         about += f", foretold for the mean {blend.averaging.log_loss:.3f}"

@@ -215,6 +215,22 @@ class Bundle:
         except DataError as error:
             raise BundleError(f"{folder} is damaged: {error} {_ADVICE}") from error
 
+    def check_unchanged(self) -> None:
+        """Refuse a folder in which another bundle lies by now.
+
+        Raises:
+            BundleError: If there is another one, or none.
+        """
+        try:
+            text = (self.folder / SUMS).read_text(encoding="utf-8")
+        except OSError:
+            text = ""
+        if fingerprint("bundle", text) != self.fingerprint:
+            raise BundleError(
+                f"Another bundle took the place of {self.folder} while it was opened. Run the same "
+                "command again."
+            )
+
     def copy_to(self, folder: Path) -> None:
         """Copy its files as they were when it was opened.
 

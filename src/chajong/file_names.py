@@ -6,6 +6,9 @@ RUN = "run.json"
 BLEND = "blend.json"
 """The same of a blend."""
 
+DONE = "done.json"
+"""What is known of a model that is trained, in its own folder."""
+
 OUT_OF_FOLD = "oof.parquet"
 """What was said of photos that were held out."""
 

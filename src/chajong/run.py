@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from chajong.errors import RecipeError, RunError
-from chajong.file_names import OUT_OF_FOLD, RUN, SCORE
+from chajong.file_names import DONE, OUT_OF_FOLD, RUN, SCORE
 from chajong.files import fingerprint, locked, read_json, write_json, write_text
 from chajong.labels import Labels
 from chajong.manifest import Manifest
@@ -22,7 +22,7 @@ from chajong.split import Split
 from chajong.wording import command, listed
 
 _RECIPE, _LABELS, _SPLIT = "recipe.yaml", "labels.json", "split.parquet"
-_DONE, _HISTORY = "done.json", "history.json"
+_HISTORY = "history.json"
 # Marks a folder as a run's from its first moment on, and keeps others out while it is made.
 _STARTED = ".started"
 
@@ -122,7 +122,7 @@ class Run:
         Returns:
             Whether its last file is there.
         """
-        return (self.model_folder(name) / _DONE).exists()
+        return (self.model_folder(name) / DONE).exists()
 
     def history(self, name: str) -> list[dict[str, Any]]:
         """Read what was measured during a training.
@@ -177,7 +177,7 @@ class Run:
         Returns:
             Such as its seconds, epochs and precision.
         """
-        return _read(self.model_folder(name) / _DONE, dict[str, Any])
+        return _read(self.model_folder(name) / DONE, dict[str, Any])
 
     def seconds(self) -> float:
         """Add up the training time of the models that are trained.
@@ -185,7 +185,7 @@ class Run:
         Returns:
             Seconds.
         """
-        done = (_read(self.model_folder(name) / _DONE, _Done) for name in self.done)
+        done = (_read(self.model_folder(name) / DONE, _Done) for name in self.done)
         return sum(facts.seconds for facts in done)
 
     def status(self) -> str:
@@ -359,7 +359,7 @@ def finish_model(folder: Path, facts: dict[str, Any], history: Sequence[dict[str
         history: An entry an epoch.
     """
     write_json(folder / _HISTORY, list(history))
-    write_json(folder / _DONE, {"finished": now(), **facts})
+    write_json(folder / DONE, {"finished": now(), **facts})
 
 
 class _Format(BaseModel):

@@ -6,6 +6,7 @@ Shapes: n photos, c columns of the sample, one for each class.
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -239,10 +240,10 @@ def _columns(
 
 
 def _check_predicted(predictions: Predictions, unreadable: str) -> int:
-    if unreadable not in ("refuse", "uniform"):
+    if unreadable not in get_args(FillUnreadable):
         raise SubmissionError(
-            "What to do about photos without a prediction (--unreadable) must be 'refuse' or "
-            f"'uniform'. Got {unreadable!r}."
+            "What to do about photos without a prediction (--unreadable) must be one of "
+            f"{listed(get_args(FillUnreadable))}. Got {unreadable!r}."
         )
     bad = [
         f"{id_} ({status})"

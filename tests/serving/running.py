@@ -115,6 +115,14 @@ def form(*parts: tuple[str, str, bytes]) -> tuple[bytes, dict[str, str]]:
     return body + f"--{BOUNDARY}--\r\n".encode(), {"Content-Type": kind}
 
 
+def value(service: Running, name: str, headers: dict[str, str] | None = None) -> float:
+    """A metric, or the sum of those whose names begin so."""
+    reply = service.ask("/metrics", headers=headers)
+    assert reply.status == 200
+    lines = reply.body.decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
 def until(is_so: Any, seconds: float = 60) -> None:
     """Wait until something is so."""
     end = time.monotonic() + seconds

@@ -130,6 +130,13 @@ def test_a_copy_of_what_was_changed_since_it_was_opened_is_refused(
         bundle.copy_to(tmp_path / "copy")
 
 
+def test_one_that_was_replaced_since_it_was_opened_is_refused(bundle: Bundle) -> None:
+    sums = bundle.folder / "SHA256SUMS"
+    sums.write_text(sums.read_text(encoding="utf-8").upper(), encoding="utf-8")
+    with pytest.raises(BundleError, match="took the place of"):
+        Engine.open(bundle, "onnxruntime", "fp32")
+
+
 def test_an_added_class_is_the_car_that_is_known_of_its_name(bundle: Bundle) -> None:
     names = ("1시리즈_F20_2013_2015", "박스터_718_2017_2024", "718_박스터_2017_2024", "Mine")
     added = [Added(name, "2026-01-01", "", "", "", (), "", (), 0.0, 1.0) for name in names]

@@ -11,7 +11,7 @@ import pytest
 
 from chajong.bundle import Bundle
 from chajong.serving.engine import Engine
-from tests.serving.running import Reply, Running, form, running
+from tests.serving.running import Reply, Running, form, running, value
 
 VERDICT = {
     "level", "score", "abstained", "reason", "strangeness", "exact", "make", "make_ko", "model",
@@ -86,11 +86,6 @@ def test_what_answers(service: Running, exported: Bundle) -> None:
     assert told["refused"] is None
     assert service.ask("/healthz").json == {"status": "ok"}
     assert service.ask("/readyz").json == {"status": "ready"}
-
-
-def value(service: Running, name: str) -> float:
-    lines = service.ask("/metrics").body.decode().splitlines()
-    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
 def test_metrics_count(service: Running, exported: Bundle, some: list[bytes]) -> None:

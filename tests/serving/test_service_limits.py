@@ -1,6 +1,5 @@
 """What the service refuses, before it costs anything."""
 
-import asyncio
 import socket
 import struct
 import sys
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from starlette.requests import Request
 
 from benchmarks.serve_fuzz import broken, send, sound
 from chajong.bundle import Bundle
@@ -28,8 +26,8 @@ from chajong.serving.service.batcher import Batcher
 from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.problems import Refusal
 from chajong.serving.service.settings import Limits, Settings, read_keys
-from chajong.serving.service.uploads import Uploads, _files  # what it does with any bytes at all
-from tests.serving.running import Reply, Running, form, running
+from chajong.serving.service.uploads import _files  # what it does with any bytes at all
+from tests.serving.running import Reply, Running, form, running, until, value
 
 KEY = "0123456789abcdef-known"
 KNOWN = {"Authorization": f"Bearer {KEY}"}
@@ -140,21 +138,6 @@ def test_a_photo_of_a_batch_may_be_no_larger_than_one_alone(
     assert small["status"] == 200
 
 
-def test_bytes_that_never_come_hold_no_room() -> None:
-    async def held(declared: int) -> int:
-        uploads = Uploads(Limits())
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"few", "more_body": False}
-
-        head = [(b"content-length", str(declared).encode())]
-        request = Request({"type": "http", "headers": head}, receive)
-        async with uploads.one(request):
-            return uploads._num_held
-
-    assert asyncio.run(held(20 * 2**20)) == 3
-
-
 def test_what_is_late_is_not_kept(exported: Bundle) -> None:
     engine = Engine.open(exported, "onnxruntime", "fp32", num_callers=1)
     batcher = Batcher(Answerer.of(engine, None), Limits(), Metrics())
@@ -201,6 +184,7 @@ def test_a_head_that_comes_at_once_is_no_longer_than_others(patient: Running) ->
 
 def test_a_slow_body_that_comes_at_a_walking_pace(tight: Running, some: list[bytes]) -> None:
     # Slower than is allowed to begin with, but a hundred times as fast as dripping.
+    until(lambda: value(tight, "chajong_queue_photos", KNOWN) == 0)  # of other tests
     head = f"POST /v1/predict HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
     body = some[0] + bytes(270_000 - len(some[0]))
     with socket.create_connection(("127.0.0.1", tight.port), timeout=30) as line:
@@ -261,6 +245,8 @@ def _rest(line: socket.socket, drip: bool) -> bytes:
 
 def test_a_full_queue_and_a_deadline(tight: Running) -> None:
     slow = flat_png(7_000, 7_000)  # takes a while to decode
+    full = 'chajong_photos_total{outcome="queue-full"}'
+    before = value(tight, full, KNOWN)
     replies: list[Reply] = []
     threads = [
         threading.Thread(target=lambda: replies.append(tight.ask("/v1/predict", slow, KNOWN)))
@@ -272,6 +258,8 @@ def test_a_full_queue_and_a_deadline(tight: Running) -> None:
         thread.join()
     kinds = {reply.kind for reply in replies}
     assert kinds == {"queue-full", "deadline"}
+    refused = sum(reply.kind == "queue-full" for reply in replies)
+    assert value(tight, full, KNOWN) - before == refused
     assert {(reply.kind, reply.status) for reply in replies} == {
         ("queue-full", 503),
         ("deadline", 504),
@@ -363,8 +351,8 @@ def test_any_multipart_is_read_or_refused() -> None:
     known += [b"filename*=undefined''x; ", b"name*=utf-7''+2AA-; ", b"filename*=idna''%ff; "]
 
     for encoding in ("undefined", "idna", "punycode", "utf-7", "unicode_escape", "a%00b", "utf-16"):
-        for value in ("x", "%5Cud800", "%2B2AA-", "%ff"):
-            head = f"\r\nContent-Disposition: form-data; name=photo; filename*={encoding}''{value}"
+        for text in ("x", "%5Cud800", "%2B2AA-", "%ff"):
+            head = f"\r\nContent-Disposition: form-data; name=photo; filename*={encoding}''{text}"
             with suppress(Refusal):
                 [found] = _files(f"--b{head}\r\n\r\nx\r\n--b--".encode(), b"b", "photo", 2)
                 found.name.encode()

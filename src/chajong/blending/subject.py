@@ -68,17 +68,18 @@ class Subject:
         """Read held-out predictions.
 
         Returns:
-            The table; none before all folds are trained.
+            The table; none before all folds are trained, and scored.
         """
         path = self.folder / OUT_OF_FOLD
-        return Predictions.load(path) if path.is_file() else None
+        is_whole = self.score is not None and path.is_file()
+        return Predictions.load(path) if is_whole else None
 
     @cached_property
     def score(self) -> Score | None:
         """Read the score of the table.
 
         Returns:
-            The score; none where there is no table.
+            The score; none before there is one.
         """
         return Score.of(self.folder)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chajong.environment import code_fingerprint
 from chajong.errors import ChajongError, ResourceError, RunError
-from chajong.file_names import RUN, SCORE
+from chajong.file_names import DONE, RUN, SCORE
 from chajong.photos.walk import check_utf8
 from chajong.progress import Progress, say
 from chajong.wording import command, moment
@@ -200,7 +200,7 @@ def _read_anew(folder: Path, names: list[str]) -> Iterator[tuple[str, Row, _Seen
             try:
                 check_utf8(path)
                 run = Run.load(folder / name)
-                done = [f"{run.model_folder(model).name}/done.json" for model in run.models]
+                done = [f"{run.model_folder(model).name}/{DONE}" for model in run.models]
                 then = _look(path, "|".join(done))
                 yield name, row_of(run), _Seen(*map("|".join, zip(first, then, strict=True)))
             except ChajongError as error:

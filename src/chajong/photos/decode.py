@@ -328,13 +328,18 @@ def _from_pillow(
         pixels = np.repeat(grey[..., None], 3, axis=2)
     elif image.mode in _MODES_READ:
         notes = (*notes, *_colour_notes(image))
-        pixels = _on_white(image) if "alpha" in notes else np.array(image.convert("RGB"))
+        pixels = _on_white(image) if "alpha" in notes else _opaque(image)
     else:
         raise Unreadable(damage(kind, f"unsupported pixels of mode {image.mode}"))
     if getattr(image, "is_animated", False):
         notes = (*notes, "animated")
     height, width = pixels.shape[:2]
     return _turned(Photo(pixels, width, height, kind, notes), orientation)
+
+
+def _opaque(image: Image.Image) -> NDArray[np.uint8]:
+    # Converting copies in any case, and a photo may be large.
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _colour_notes(image: Image.Image) -> Iterator[str]:

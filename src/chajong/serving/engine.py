@@ -100,11 +100,13 @@ class Engine:
 
         Raises:
             BundleError: If that way to compute was not proven, is not possible here, or a golden
-                answer differs.
+                answer differs, or another bundle took its place meanwhile.
         """  # noqa: DOC502 raised by what it calls
         proof = _fastest(bundle, runtime, precision)
         engine = open_unchecked(bundle, proof, num_callers or num_cores())
         engine.check_golden()
+        _ = bundle.gallery  # read before another bundle may take the place of this one
+        bundle.check_unchanged()
         return engine
 
     def prepare(self, data: bytes) -> Squares:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from chajong.ahead import in_order
 from chajong.depths import DEEPEST_FIRST
+from chajong.environment import package_version
 from chajong.errors import DataError
 from chajong.files import fingerprint
 from chajong.photos.decode import Unreadable
@@ -116,10 +117,11 @@ def predict(engine: Engine, source: Source, out: Path, risk: float | None = None
     seen: set[int] = set()
     levels: Counter[str | None] = Counter()
     num_parts = 0
+    way, made_by = (proof.runtime, proof.precision), package_version("chajong")
     title = f"predicting with {proof.runtime} {proof.precision}"
     with (
         products_alone(),
-        Parts.open(out, bundle.fingerprint, proof.runtime, proof.precision, allowed) as parts,
+        Parts.open(out, made_by, bundle.fingerprint, *way, allowed) as parts,
         Progress(title, source.num_photos) as progress,
     ):
         try:

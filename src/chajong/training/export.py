@@ -121,7 +121,8 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
     graphs = _write_graphs(subject, samples, draft, int8=int8)
     made_by = f"chajong {package_version('chajong')}"
     blend = subject.joined()
-    facts = Facts(FORMAT, made_by, now(), subject.name, blend, graphs, ())
+    source = subject.folder.resolve().name  # not that of a link, which will lead elsewhere
+    facts = Facts(FORMAT, made_by, now(), source, blend, graphs, ())
     photos = _write_golden(draft)
     ways = [way for way in _WAYS if has(*way) and (int8 or way[1] != "int8")]
     theirs, samples = _ask_torch(subject, samples)

@@ -15,12 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from chajong.environment import memory_bytes
 from chajong.photos.header import Header, Unreadable, format_of, read_header, what_else
 from chajong.serving.engine import Squares
 from chajong.serving.predict import NUM_AT_ONCE
 from chajong.serving.service.answering import Answerer, Seen
 from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.problems import Refusal, bug
+from chajong.serving.service.room import Room
 from chajong.serving.service.settings import Limits
 from chajong.serving.service.uploads import check_bytes
 
@@ -74,6 +76,7 @@ class Batcher:
         self._answerer, self._limits, self._metrics = answerer, limits, metrics
         num_callers = answerer.engine.num_callers
         self._changed = threading.Condition()
+        self._room = Room(memory_bytes() / 4)
         self._ready: deque[_Decoded] = deque()
         self._num_waiting = self._num_coming = self._num_idle = 0
         self._is_closing = False
@@ -166,13 +169,14 @@ class Batcher:
             self._leave(ticket, refused)
 
     def _decoded(self, ticket: _Ticket[Answered]) -> tuple[_Decoded | None, Refusal | None]:
-        start = time.monotonic()
-        ticket.waited_s = start - ticket.waiting_since
         if ticket.future.cancelled():
             return None, None
         try:
             header = checked_header(ticket.data, self._limits)
-            squares = self._answerer.engine.prepare(ticket.data)
+            with self._room.taken(header):
+                start = time.monotonic()
+                ticket.waited_s = start - ticket.waiting_since
+                squares = self._answerer.engine.prepare(ticket.data)
         except Exception as error:
             return None, _refusal(error)
         ticket.forget()
@@ -184,8 +188,8 @@ class Batcher:
         outcome: bytes | Refusal | None = None
         try:
             if not ticket.future.cancelled():
-                checked_header(ticket.data, self._limits)
-                outcome = self._answerer.heat(ticket.data, name) or no_heat()
+                with self._room.taken(checked_header(ticket.data, self._limits)):
+                    outcome = self._answerer.heat(ticket.data, name) or no_heat()
         except Exception as error:
             outcome = _refusal(error)
         self._leave(ticket, outcome)

@@ -127,9 +127,9 @@ class Keeper:
             return None
         engine = Engine.open(bundle, settings.runtime, settings.precision)
         answerer = Answerer.of(engine, settings.risk)
-        facts = _facts(answerer, settings)
-        batcher = Batcher(answerer, settings.limits, self._metrics)
-        return Ready(answerer, batcher, facts, example(answerer))
+        facts, shown = _facts(answerer, settings), example(answerer)
+        bundle.check_unchanged()  # the card and the example were read from it, too
+        return Ready(answerer, Batcher(answerer, settings.limits, self._metrics), facts, shown)
 
 
 def traces(folder: Path) -> Traces:
@@ -180,6 +180,7 @@ def _facts(answerer: Answerer, settings: Settings) -> dict[str, Any]:
         "card": {name: card.get(name) for name in told},
         "limits": {
             "max_bytes": limits.max_bytes,
+            "max_body_bytes": limits.max_body_bytes,
             "max_megapixels": limits.max_megapixels,
             "max_frames": limits.max_frames,
             "max_photos": limits.max_photos,

@@ -63,10 +63,11 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
     async def predict(request: Request, nearest: _NumNearest = 0) -> Response:
         async with uploads.one(request) as photo:
             ready = keeper.ready
-            [outcome] = await _outcomes(ready.batcher.ask([photo.data]), limits.deadline_s, metrics)
+            futures = _ask(ready, [photo.data], metrics)
+            [outcome] = await _outcomes(futures, limits.deadline_s, metrics)
             if isinstance(outcome, Refusal):
                 raise outcome
-            answer = _answer(ready, outcome, nearest)
+            answer = await asyncio.to_thread(_answer, ready, outcome, nearest)
         return Response(ANSWER.dump_json(answer), media_type=_JSON)
 
     @router.post(
@@ -80,14 +81,10 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
     async def batch(request: Request, nearest: _NumNearest = 0) -> Response:
         async with uploads.several(request) as photos:
             ready = keeper.ready
-            futures = ready.batcher.ask([photo.data for photo in photos])
+            futures = _ask(ready, [photo.data for photo in photos], metrics)
             outcomes = await _outcomes(futures, limits.deadline_s, metrics)
-            parts = tuple(
-                Part(photo.name, outcome.problem.status, None, outcome.problem)
-                if isinstance(outcome, Refusal)
-                else Part(photo.name, 200, _answer(ready, outcome, nearest), None)
-                for photo, outcome in zip(photos, outcomes, strict=True)
-            )
+            names = [photo.name for photo in photos]
+            parts = await asyncio.to_thread(_parts, ready, names, outcomes, nearest)
         answer = Parts(ready.fingerprint, parts)
         return Response(PARTS.dump_json(answer), media_type=_JSON)
 
@@ -129,6 +126,14 @@ def _add_heat(
         return Response(drawn, media_type="image/png")
 
 
+def _ask(ready: Ready, photos: Sequence[bytes], metrics: Metrics) -> list[Future[Answered]]:
+    try:
+        return ready.batcher.ask(photos)
+    except Refusal as refusal:
+        metrics.photos.labels(refusal.kind).inc(len(photos))
+        raise
+
+
 async def _outcomes(
     futures: Sequence[Future[Answered]], deadline_s: float, metrics: Metrics
 ) -> list[Answered | Refusal]:
@@ -164,6 +169,18 @@ def _outcome(future: "asyncio.Future[T]", deadline_s: float) -> T | Refusal:
     except (asyncio.CancelledError, asyncio.InvalidStateError):
         advice = "Ask again later, or send smaller photos."
         return Refusal("deadline", f"There was no answer after {deadline_s:g} s.", advice)
+
+
+# With the nearest photos of each this takes a while, in which others are to be heard.
+def _parts(
+    ready: Ready, names: Sequence[str], outcomes: Sequence[Answered | Refusal], num_nearest: int
+) -> tuple[Part, ...]:
+    return tuple(
+        Part(name, outcome.problem.status, None, outcome.problem)
+        if isinstance(outcome, Refusal)
+        else Part(name, 200, _answer(ready, outcome, num_nearest), None)
+        for name, outcome in zip(names, outcomes, strict=True)
+    )
 
 
 def _answer(ready: Ready, answered: Answered, num_nearest: int) -> Answer:

@@ -99,7 +99,8 @@ class Model:
         classes: Their names.
         runtime: What computes.
         precision: In which number format.
-        risk: The share of wrong answers that is accepted; none for the usual one.
+        risk: The share of wrong answers that is accepted; none where nothing is known of it, and
+            the exact class is always said.
         proof: How it compares with the trained models.
         card: What is known of its answers.
         limits: What is refused.

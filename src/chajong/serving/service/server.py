@@ -175,6 +175,12 @@ class _Connection(H11Protocol):
         return self.limits.body_s if unread else None
 
     @property
+    def idle_until(self) -> float:
+        """When it is closed for want of a next request; never, if it is about anything else."""
+        task = self.timeout_keep_alive_task
+        return math.inf if task is None or self.transport.is_closing() else task.when()
+
+    @property
     def _is_answered(self) -> bool:
         return self.cycle is not None and self.cycle.response_complete
 
@@ -188,7 +194,13 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.limits.max_connections:
+        if len(self.connections) <= self.limits.max_connections:
+            return
+        # A client that only keeps its place for a next request loses it to a new one.
+        others = [each for each in self.connections if isinstance(each, _Connection)]
+        if idle := [each for each in others if each.idle_until < math.inf]:
+            min(idle, key=lambda each: each.idle_until).transport.close()
+        else:
             advice = "Ask again in a moment, or keep connections and use them again."
             self._refuse(Refusal("queue-full", "Too many connections are open.", advice))
 

@@ -31,10 +31,11 @@ class Limits:
         max_scans: How often a progressive JPEG may go over the picture; encoders write about 10.
         formats: What is taken, by content.
         max_queue: Photos that are accepted and not answered yet.
-        max_connections: At once.
+        max_connections: At once; beyond, the one that waits longest for its next request is closed.
         deadline_s: From the last byte of a request to its answer, in seconds.
         head_s: For sending the head of a request.
-        body_s: For sending its body, and more as long as it comes at a walking pace.
+        body_s: For sending its body, and more as long as it comes at a walking pace; no pause is
+            longer.
     """
 
     max_bytes: int = 20 * _MIB
@@ -70,8 +71,8 @@ class Settings:
         folder: The bundle's; a bundle that is put in its place is taken.
         runtime: What computes; none for the fastest.
         precision: In which number format; none for the fastest.
-        risk: The share of wrong answers that is accepted, in [0, 1]; none for the
-            usual one.
+        risk: The share of wrong answers that is accepted, above 0 and below 1; none for the usual
+            one.
         host: The address to listen on.
         port: The port; 0 for a free one.
         keys: SHA-256 of each key that is let in; anybody is where there is none.

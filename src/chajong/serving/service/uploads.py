@@ -66,6 +66,7 @@ class Uploads:
         room = self._limits.max_bytes + (_MAX_OVERHEAD_BYTES if boundary else 0)
         async with self._body(request, room) as body:
             [photo] = _files(body, boundary, "photo", 1) if boundary else [Upload("", body)]
+            del body  # or it would be held beside the photo that was cut out of it
             yield photo
 
     @asynccontextmanager
@@ -89,7 +90,9 @@ class Uploads:
                 "Send each photo as a file part named `photos`.",
             )
         async with self._body(request, self._limits.max_body_bytes) as body:
-            yield _files(body, boundary, "photos", self._limits.max_photos)
+            photos = _files(body, boundary, "photos", self._limits.max_photos)
+            del body  # as above
+            yield photos
 
     @asynccontextmanager
     async def _body(self, request: Request, max_bytes: int) -> AsyncIterator[bytes]:
@@ -107,21 +110,25 @@ class Uploads:
 
     async def _read(self, request: Request, max_bytes: int, held: "_Held") -> bytes:
         chunks, num_bytes = [], 0
+        loop, pause_s = asyncio.get_running_loop(), self._limits.body_s
+        begun = loop.time()
         try:
-            async with asyncio.timeout(self._limits.body_s) as limit:
-                end = limit.when() or 0.0
+            async with asyncio.timeout(pause_s) as limit:
+                end = begun + pause_s
                 async for chunk in request.stream():
                     chunks.append(chunk)
                     num_bytes += len(chunk)
-                    # Several photos over a slow line are slow, and each still comes.
-                    limit.reschedule(end + num_bytes / _LEAST_BYTES_A_S)
+                    # Several photos over a slow line are slow, and each still comes; but what came
+                    # fast buys no long silence.
+                    slowest = end + num_bytes / _LEAST_BYTES_A_S
+                    limit.reschedule(min(slowest, max(end, loop.time() + pause_s)))
                     check_bytes(num_bytes, max_bytes)
                     held.grow_to(num_bytes)
         except TimeoutError as error:
             raise Refusal(
                 "slow-body",
-                f"The body was not here after {self._limits.body_s:g} s and "
-                f"{num_bytes:,} bytes, fewer than {_LEAST_BYTES_A_S:,} a second.",
+                f"After {loop.time() - begun:.3g} s {num_bytes:,} bytes of the body were here: "
+                f"fewer than {_LEAST_BYTES_A_S:,} a second, or none for {pause_s:g} s.",
                 "Send smaller photos, or over a better line.",
                 {"Connection": "close"},
             ) from error
@@ -210,7 +217,10 @@ def _files(body: bytes, boundary: bytes, field: str, max_files: int) -> list[Upl
         raise _too_many(max_files)
     if not pieces[-1].startswith(b"--"):
         raise _broken("it is cut off")
-    found = [_file(piece, field) for piece in pieces[:-1]]
+    found = []
+    for place in range(len(pieces) - 1):
+        found.append(_file(pieces[place], field))
+        pieces[place] = b""  # so that no more than one photo is there twice
     if not found:
         raise Refusal(
             "bad-request",
