@@ -1,5 +1,6 @@
 """The mean of the last weights, and its batch norms."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,20 @@ def test_frozen_norms_stay_as_they_are() -> None:
     measure_norms(average, network, [torch.randn(4, 3, 2, 2) + 5] * 2, autocast(CPU, "fp32"))
     assert average[0].running_mean.tolist() == [0, 0, 0]
     assert (average[1].running_mean > 4).all()
+
+
+def test_photos_are_augmented_in_full_precision() -> None:
+    average = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
+    seen: list[torch.dtype] = []
+    average[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].dtype))
+
+    def augmented() -> Iterator[Tensor]:
+        for _ in range(2):
+            assert not torch.is_autocast_enabled("cpu")
+            yield torch.randn(4, 3, 2, 2)
+
+    measure_norms(average, average.train(), augmented(), autocast(CPU, "bf16"))
+    assert seen == [torch.bfloat16] * 2
 
 
 def test_networks_without_batch_norm_are_not_asked() -> None:

@@ -10,19 +10,36 @@ import torch
 from chajong.errors import ResourceError, TrainingError
 from chajong.recipe import Train
 from chajong.training.failures import explained
+from chajong.training.train import Options, train
 from chajong.training.world import join_world
-from tests.training.tiny import make_fit, make_recipe
+from tests.training.tiny import make_fit, make_recipe, write_photos
 
 
 def test_too_little_memory_says_what_to_do() -> None:
-    train = Train(batch_size=64)
+    asked = Train(batch_size=64)
     with (
         pytest.raises(ResourceError, match=r"steps of 64 photos.*batch_size=32 and twice"),
-        explained(train),
+        explained(asked),
     ):
         torch.empty(1 << 50)
-    with pytest.raises(ResourceError, match="CUDA out of memory"), explained(train):
+    with pytest.raises(ResourceError, match="CUDA out of memory"), explained(asked):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB.\nmore")
+    said = "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+    with pytest.raises(ResourceError, match="too little memory"), explained(asked):
+        raise RuntimeError(said)
+
+
+def test_too_little_memory_is_told_wherever_a_training_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        torch.empty(1 << 50)
+
+    monkeypatch.setattr("chajong.training.model.Fit", full)  # as it moves the network to its device
+    photos = write_photos(tmp_path / "photos", per_class=8, side_px=24)
+    recipe = make_recipe(train_epochs=1)
+    with pytest.raises(ResourceError, match="too little memory"):
+        train(photos, recipe, Options(out=tmp_path / "run", cache_folder=tmp_path / "cache"))
 
 
 def test_what_is_not_known_stays_what_it_is() -> None:

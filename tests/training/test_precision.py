@@ -1,10 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from chajong.errors import RecipeError
-from chajong.training.precision import autocast, choose_precision
+from chajong.training.precision import agreed_precision, autocast, choose_precision
+from chajong.training.world import World
 from tests.training.tiny import CPU
 
 
@@ -28,3 +30,14 @@ def test_what_is_asked_for_is_taken(asked: str) -> None:
 def test_fp16_is_refused_without_a_gpu() -> None:
     with pytest.raises(RecipeError, match=r"train\.precision 'fp16' needs a GPU.*choose auto"):
         choose_precision("fp16", CPU)
+
+
+@pytest.mark.parametrize(
+    ("others", "wanted"), [(["fp16"], "fp32"), (["bf16", "bf16"], "bf16"), ([], "bf16")]
+)
+def test_processes_that_learn_together_compute_alike(others: list[str], wanted: str) -> None:
+    class Mixed(World):
+        def gather(self, value: Any) -> list[Any]:
+            return [value, *others]
+
+    assert agreed_precision("bf16", Mixed(0, 2, CPU)) == wanted

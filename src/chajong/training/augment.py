@@ -75,9 +75,12 @@ def normalise(x: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """
     if len({*mean}) == len({*std}) == 1:  # numbers are faster than channels of equal ones
         return x.sub_(mean[0]).div_(std[0])
-    shape = (1, 3, 1, 1)
-    centre = torch.tensor(mean, device=x.device).view(shape)
-    return x.sub_(centre).div_(torch.tensor(std, device=x.device).view(shape))
+    # Filled where they are: numbers that are copied to a GPU would make this wait for it.
+    centre, width = (
+        torch.cat([x.new_full((1, 1, 1, 1), value) for value in each], dim=1)
+        for each in (mean, std)
+    )
+    return x.sub_(centre).div_(width)
 
 
 def _resample(x: Tensor, augments: Sequence[Augment], size_px: int, draws: Draws) -> Tensor:

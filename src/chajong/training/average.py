@@ -87,11 +87,12 @@ def measure_norms(
     average.eval()
     for norm in norms:
         norm.train()
-    with torch.no_grad(), autocast:
+    with torch.no_grad():
         for seen, x in enumerate(batches, 1):
             for norm in norms:
                 norm.momentum = 1 / seen  # together the mean over the batches
-            average(x)
+            with autocast:  # not while the next batch is augmented, which training does without
+                average(x)
     average.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

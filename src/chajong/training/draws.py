@@ -105,7 +105,8 @@ class Draws:
         """
         # From other memory each draw would wait until the GPU has done all that it was given.
         there = torch.from_numpy(values)
-        pinned = there.pin_memory() if torch.cuda.is_available() else there
+        is_far = self.device.type == "cuda" and torch.cuda.is_available()
+        pinned = there.pin_memory() if is_far else there
         return pinned.to(self.device, non_blocking=True)
 
     def _mine(self, values: NDArray[np.float64]) -> Tensor:

@@ -9,6 +9,7 @@ from chajong.errors import ResourceError, TrainingError
 from chajong.recipe import Train
 from chajong.wording import first_line
 
+_NO_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 _COMPILERS = ("torch._dynamo", "torch._inductor")
 
 
@@ -30,7 +31,7 @@ def explained(train: Train) -> Iterator[None]:
         yield
     except RuntimeError as error:
         said = first_line(error)
-        if isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in said:
+        if isinstance(error, torch.OutOfMemoryError) or any(each in said for each in _NO_MEMORY):
             raise ResourceError(
                 f"There is too little memory for steps of {train.batch_size} photos: {said}. "
                 "Close what else needs memory, and the same command goes on; or train in a new "

@@ -33,7 +33,7 @@ from chajong.training.optim import (
     make_optimiser,
     set_learning_rate,
 )
-from chajong.training.precision import autocast, choose_precision
+from chajong.training.precision import agreed_precision, autocast
 from chajong.training.stop import Stop, asked_to_stop
 from chajong.training.teacher import Teacher
 from chajong.training.telling import Telling
@@ -73,7 +73,7 @@ class Fit:
         self.recipe, self.fold, self.world = recipe, fold, world
         self.checkpoint_s, self.trackers = checkpoint_s, trackers or Trackers()
         self.mean, self.std, self.teacher = mean, std, teacher
-        self.precision = choose_precision(recipe.train.precision, world.device)
+        self.precision = agreed_precision(recipe.train.precision, world)
         network = world.synchronise(network).to(world.device)
         self.network: nn.Module = network.to(memory_format=torch.channels_last)
         self.optimiser = make_optimiser(self.network, recipe.optim)

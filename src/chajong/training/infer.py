@@ -70,7 +70,8 @@ class Eye:
         Returns:
             `(n, v, c)`.
         """
-        return np.stack([self.answer(self.prepare(photos, view)) for view in views], axis=1)
+        here = photos.to(self.device)  # once for all views
+        return np.stack([self.answer(self.prepare(here, view)) for view in views], axis=1)
 
     @torch.inference_mode()
     def answer(self, x: Tensor) -> NDArray[np.float32]:

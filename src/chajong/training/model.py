@@ -23,6 +23,7 @@ from chajong.recipe import Recipe
 from chajong.run import Run, finish_model
 from chajong.split import Split
 from chajong.tracking.guard import Trackers
+from chajong.training.failures import explained
 from chajong.training.fit import CHECKPOINT, Fit
 from chajong.training.fold import Fold
 from chajong.training.loader import Examples
@@ -201,7 +202,8 @@ def train_model(
     lock = material.run.model_folder(name) / _LOCK
     with locked(lock, wait=True) if world.leads else nullcontext():
         if world.size > 1 or not material.run.is_done(name):
-            _train(material, name, cache, world, checkpoint_s, trackers)
+            with explained(material.run.recipe.train):
+                _train(material, name, cache, world, checkpoint_s, trackers)
 
 
 def _train(

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from chajong.errors import RecipeError
+from chajong.training.world import World
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -32,6 +33,23 @@ def choose_precision(asked: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if _cpu_computes_bf16() else "fp32"
+
+
+def agreed_precision(asked: str, world: World) -> str:
+    """Choose a precision for several processes, whose gradients become one.
+
+    Args:
+        asked: As in `choose_precision`.
+        world: The processes, perhaps on GPUs of different kinds.
+
+    Returns:
+        What all of them chose, or `fp32`, which all compute.
+
+    Raises:
+        RecipeError: As in `choose_precision`.
+    """  # noqa: DOC502 raised by `choose_precision`
+    found = set(world.gather(choose_precision(asked, world.device)))
+    return found.pop() if len(found) == 1 else "fp32"
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
