@@ -1,7 +1,7 @@
 """Asking about photos: what is accepted is answered, each photo with a status of its own."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Annotated, Any, TypeVar
 
@@ -67,7 +67,7 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
             [outcome] = await _outcomes(futures, limits.deadline_s, metrics)
             if isinstance(outcome, Refusal):
                 raise outcome
-            answer = await asyncio.to_thread(_answer, ready, outcome, nearest)
+            answer = await _told(nearest, lambda: _answer(ready, outcome, nearest))
         return Response(ANSWER.dump_json(answer), media_type=_JSON)
 
     @router.post(
@@ -84,7 +84,7 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
             futures = _ask(ready, [photo.data for photo in photos], metrics)
             outcomes = await _outcomes(futures, limits.deadline_s, metrics)
             names = [photo.name for photo in photos]
-            parts = await asyncio.to_thread(_parts, ready, names, outcomes, nearest)
+            parts = await _told(nearest, lambda: _parts(ready, names, outcomes, nearest))
         answer = Parts(ready.fingerprint, parts)
         return Response(PARTS.dump_json(answer), media_type=_JSON)
 
@@ -171,7 +171,11 @@ def _outcome(future: "asyncio.Future[T]", deadline_s: float) -> T | Refusal:
         return Refusal("deadline", f"There was no answer after {deadline_s:g} s.", advice)
 
 
-# With the nearest photos of each this takes a while, in which others are to be heard.
+# Nearest photos take a while to find, in which others are to be heard.
+async def _told(num_nearest: int, tell: Callable[[], T]) -> T:
+    return await asyncio.to_thread(tell) if num_nearest else tell()
+
+
 def _parts(
     ready: Ready, names: Sequence[str], outcomes: Sequence[Answered | Refusal], num_nearest: int
 ) -> tuple[Part, ...]:
