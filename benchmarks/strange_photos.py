@@ -241,6 +241,7 @@ def add_all(
         few.mkdir(parents=True)
         for row in chosen:
             shutil.copyfile(new[row].path, few / new[row].path.name)
+        shutil.rmtree(work / "more", ignore_errors=True)  # or it would keep what was added before
         made = add_class(engine, name, str(few), work / "more")
         column = made.labels.index(name)
         found = joined(made, unknown, rest)
