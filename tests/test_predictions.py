@@ -59,7 +59,7 @@ def test_probabilities_come_in_the_order_asked() -> None:
     predictions = made()
     found = predictions.probabilities_of(["c", "a"])
     np.testing.assert_array_equal(found, predictions.probabilities()[[2, 0]])
-    with pytest.raises(PredictionsError, match=r"^1 of 2 photos are not in the table.*: x\."):
+    with pytest.raises(PredictionsError, match=r"^1 of 2 photos are not in the table.*: 'x'\."):
         predictions.probabilities_of(["a", "x"])
 
 

@@ -218,7 +218,7 @@ def test_unreadable_photos_need_a_fallback(tmp_path: Path) -> None:
     sample = sampled(tmp_path, SMALL, predictions.ids)
     with pytest.raises(SubmissionError, match=r"1 of 3 .*'TEST_00001 \(unreadable: empty\)'"):
         make_submission(predictions, sample)
-    with pytest.raises(SubmissionError, match=r"must be 'refuse' or 'uniform'\. Got 'zero'"):
+    with pytest.raises(SubmissionError, match=r"must be one of 'refuse', 'uniform'\. Got 'zero'"):
         make_submission(predictions, sample, unreadable="zero")  # type: ignore[arg-type]
 
 

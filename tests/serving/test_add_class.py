@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chajong.bundle import Bundle
+from chajong.checksums import write_sums
 from chajong.errors import BundleError, DataError
 from chajong.photos.drawing.album import draw_few
 from chajong.serving.add_class import MIN_PHOTOS, add_class, read_examples, remove_class
@@ -226,9 +227,10 @@ def test_a_class_that_was_not_added_cannot_be_taken_out(more: Bundle, tmp_path: 
 
 
 def test_a_bundle_without_a_gallery_is_refused(bundle: Bundle, few: Path, tmp_path: Path) -> None:
-    engine = Engine.open(bundle, "onnxruntime", "fp32")
     for path in (bundle.folder / "gallery").iterdir():
         path.unlink()
+    write_sums(bundle.folder)
+    engine = Engine.open(Bundle.load(bundle.folder), "onnxruntime", "fp32")
     with pytest.raises(BundleError, match="has no gallery, so a class cannot be added"):
         add_class(engine, "yellow", str(few), tmp_path / "more")
 
