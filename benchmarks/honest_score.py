@@ -127,8 +127,9 @@ def without_groups(*arguments: object) -> Manifest:
 def random_fold_loss(data: Path, recipe: Recipe, out: Path) -> float:
     """The mean loss on the first of random folds."""
     with patch("chajong.training.train.audit", without_groups):
-        train(data, recipe, Options(out=out, fold="0"))
-    table = Predictions.load(out / "fold-0" / "oof.parquet")
+        run = train(data, recipe, Options(out=out, fold="0"))
+    assert run is not None
+    table = Predictions.load(run.held_out_path("0"))
     targets = Labels(table.classes).indices(list(table.truth().values()))
     return float(photo_losses(table.probabilities(), targets).mean())
 

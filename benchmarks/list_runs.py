@@ -25,6 +25,7 @@ import numpy as np
 
 from chajong.environment import describe_environment
 from chajong.experiments.notes import Note, add_note
+from chajong.file_names import LABELS, RECIPE, RUN, SCORE
 from chajong.files import write_json, write_text
 from chajong.labels import Labels, known_names
 from chajong.metrics import Estimate
@@ -59,7 +60,7 @@ def main() -> None:
         chosen = ("--where", "log_loss<0.2", "--where", "optim.lr>0.001", "--sort", "log_loss")
         _report("chosen and sorted", [_seconds(folder, *chosen) for _ in rounds])
         for path in sorted(folder.glob("*/"))[:10]:
-            os.utime(path / "score.json")
+            os.utime(path / SCORE)
         _report("ten have changed", [_seconds(folder)])
 
 
@@ -106,7 +107,7 @@ def _make_runs(folder: Path, num_runs: int, num_folds: int) -> None:
             made = folder / f"{copied.name[:-6]}-{number:05}"
             shutil.copytree(copied, made)
             loss = float(rng.uniform(0.1, 2))
-            (made / "score.json").write_text(json.dumps(_score(loss)), encoding="utf-8")
+            (made / SCORE).write_text(json.dumps(_score(loss)), encoding="utf-8")
             if number % 3 == 0:
                 add_note(made, Note(now(), f"try {number}", loss + 0.05))
             progress.advance()
@@ -129,13 +130,13 @@ def _make_run(folder: Path, recipe: Recipe) -> Path:
         created=now(),
         environment={**describe_environment(), "device": "cpu (2 threads)"},
     )
-    labels.save(folder / "labels.json")
-    write_text(folder / "recipe.yaml", recipe.to_yaml())
-    write_json(folder / "score.json", _score(0.5))
+    labels.save(folder / LABELS)
+    write_text(folder / RECIPE, recipe.to_yaml())
+    write_json(folder / SCORE, _score(0.5))
     for name in models:
         model = Run(folder, recipe, labels, record).model_folder(name)
         finish_model(model, {"seconds": 100.0, "epochs": 1}, [{"epoch": 1}])
-    write_text(folder / "run.json", record.model_dump_json(indent=2))
+    write_text(folder / RUN, record.model_dump_json(indent=2))
     return folder
 
 

@@ -28,6 +28,7 @@ from chajong.recipe import Folds
 from chajong.recipes import named_recipe
 from chajong.record import Record, now
 from chajong.run import Run, finish_model
+from chajong.run_start import start_run
 from chajong.score import score
 from chajong.split import split
 from chajong.training.weights import build_network, save_weights
@@ -77,14 +78,14 @@ def made_up(data: Path, num: int, folder: Path) -> Run:
         created=now(),
         environment={**describe_environment(), "device": "none"},
     )
-    run = Run.start(folder, recipe, manifest, folds, facts)
+    run = start_run(folder, recipe, manifest, folds, facts)
     network, _ = build_network(
         recipe.model.model_copy(update={"weights": "none"}), len(labels.names)
     )
     for name in models:
         path = run.model_folder(name)
         path.mkdir(parents=True)
-        save_weights(path / "weights.raw.safetensors", network.state_dict())
+        save_weights(run.weights_path(name, "raw"), network.state_dict())
         history = [curve(epoch) for epoch in range(1, recipe.train.epochs + 1)]
         finish_model(path, {"seconds": 600.0, "wall_s": 620.0}, history)
     fold_of = dict(folds.table.select("id", "fold").iter_rows())

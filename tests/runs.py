@@ -17,6 +17,7 @@ from chajong.recipe import Recipe
 from chajong.recipes import load_recipe
 from chajong.record import Record, now
 from chajong.run import Run, finish_model
+from chajong.run_start import start_run
 from chajong.score import Score
 from chajong.split import split
 from tests.others import running
@@ -87,7 +88,7 @@ def started(
 ) -> Run:
     manifest = photos(folder.parent / "photos", changed)
     folds = split(manifest, 2, 0) if "all" not in models else None
-    return Run.start(folder, recipe, manifest, folds, facts(recipe, manifest, models))
+    return start_run(folder, recipe, manifest, folds, facts(recipe, manifest, models))
 
 
 def finished(folder: Path, **options: Any) -> Run:

@@ -28,6 +28,7 @@ from chajong.catalogue import Catalogue, known_catalogue
 from chajong.checksums import SUMS, copy_checked, touched, write_sums
 from chajong.choices import Precision, Runtime
 from chajong.errors import BundleError, DataError
+from chajong.file_names import LABELS
 from chajong.files import (
     fingerprint,
     read_json,
@@ -46,7 +47,7 @@ T = TypeVar("T")
 FORMAT = 2
 """The version of bundles that this version of chajong makes."""
 
-_FACTS, _LABELS, _CATALOGUE = "bundle.json", "labels.json", "catalogue.csv"
+_FACTS, _CATALOGUE = "bundle.json", "catalogue.csv"
 _GOLDEN, _CARD = "golden/golden.json", "card.json"
 RISKS = "risks.parquet"
 """What holds `Bundle.risks`; `Facts.risks` names it."""
@@ -206,7 +207,7 @@ class Bundle:
             return cls(
                 folder,
                 facts,
-                Labels.load(folder / _LABELS),
+                Labels.load(folder / LABELS),
                 Catalogue.read(folder / _CATALOGUE),
                 _read(folder / _GOLDEN, Golden),
                 fingerprint("bundle", (folder / SUMS).read_text(encoding="utf-8")),
@@ -257,7 +258,7 @@ class Bundle:
         write_json(self.folder / _FACTS, asdict(self.facts))
         if self.risks is not None and self.facts.risks is not None:
             self.risks.save(self.folder / self.facts.risks)
-        self.learned.save(self.folder / _LABELS)
+        self.learned.save(self.folder / LABELS)
         write_text(self.folder / _CATALOGUE, self.cars.to_csv())
         write_json(self.folder / _GOLDEN, asdict(self.golden))
         write_json(self.folder / _CARD, card)

@@ -321,14 +321,15 @@ def classes(
 
 
 def _class_names(source: Path, layout: Layout | None) -> tuple[str, ...]:
+    from chajong.file_names import LABELS
     from chajong.labels import Labels
     from chajong.photos.layout import find_photos
     from chajong.tables import read_lines
 
     if source.suffix == ".txt":
         return Labels.of(read_lines(source)).names
-    if (source / "labels.json").is_file():
-        return Labels.load(source / "labels.json").names
+    if (source / LABELS).is_file():
+        return Labels.load(source / LABELS).names
     found = find_photos(source, layout)
     return Labels.of(photo.label for photo in found.photos if photo.label is not None).names
 

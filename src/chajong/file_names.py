@@ -1,7 +1,16 @@
-"""Files in the folders of runs and blends: what tells them, and what both have."""
+"""Files in the folders of runs, blends, manifests and bundles that more than one place names."""
 
 RUN = "run.json"
 """The record of a run, without which a folder is none."""
+
+RECIPE = "recipe.yaml"
+"""How a run is trained."""
+
+LABELS = "labels.json"
+"""The classes of a manifest, and so of a run, and of a bundle."""
+
+SPLIT = "split.parquet"
+"""The folds of a run."""
 
 BLEND = "blend.json"
 """The same of a blend."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from chajong.errors import DataError
+from chajong.file_names import LABELS
 from chajong.files import fingerprint, write_table
 from chajong.labels import Labels
 from chajong.parquet import read_parquet, read_texts
@@ -41,7 +42,7 @@ ISSUE_COLUMNS = pl.Schema(
     }
 )
 
-_PHOTOS, _ISSUES, _LABELS = "manifest.parquet", "issues.parquet", "labels.json"
+_PHOTOS, _ISSUES = "manifest.parquet", "issues.parquet"
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class Manifest:
         Args:
             folder: Where to; made where it is missing.
         """
-        self.labels.save(folder / _LABELS)
+        self.labels.save(folder / LABELS)
         write_table(folder / _ISSUES, self.issues)
         # Last, because it vouches for the other two.
         facts = {"root": str(self.root), "fingerprint": self.fingerprint}
@@ -198,7 +199,7 @@ class Manifest:
             own = pl.col("user_group").is_not_null()  # that the user put together
             scene = pl.when(own).then(-1 - pl.int_range(pl.len())).otherwise("group")
             table = table.with_columns(scene=scene.cast(pl.Int64))
-        manifest = cls(Labels.load(folder / _LABELS), root, table, issues)
+        manifest = cls(Labels.load(folder / LABELS), root, table, issues)
         if manifest.fingerprint != facts.get("fingerprint"):
             raise DataError(
                 f"The files of the manifest in {folder} do not belong together. Make it again"

@@ -9,22 +9,19 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from chajong.errors import RecipeError, RunError
-from chajong.file_names import DONE, OUT_OF_FOLD, RUN, SCORE
-from chajong.files import fingerprint, locked, read_json, write_json, write_text
+from chajong.file_names import DONE, LABELS, OUT_OF_FOLD, RECIPE, RUN, SCORE, SPLIT
+from chajong.files import fingerprint, locked, read_json, write_json
 from chajong.labels import Labels
 from chajong.manifest import Manifest
 from chajong.photos.walk import is_there
 from chajong.recipe import Recipe, fingerprint_of
-from chajong.recipe_file import differences, make_recipe, read_recipe_file
+from chajong.recipe_file import make_recipe, read_recipe_file
 from chajong.record import FORMAT, Record, now
 from chajong.score import Score
 from chajong.split import Split
-from chajong.wording import command, listed
+from chajong.wording import command
 
-_RECIPE, _LABELS, _SPLIT = "recipe.yaml", "labels.json", "split.parquet"
 _HISTORY = "history.json"
-# Marks a folder as a run's from its first moment on, and keeps others out while it is made.
-_STARTED = ".started"
 
 T = TypeVar("T")
 
@@ -150,7 +147,7 @@ class Run:
         Returns:
             The split.
         """
-        return Split.load(self.folder / _SPLIT)
+        return Split.load(self.folder / SPLIT)
 
     @property
     def caution(self) -> tuple[str, ...]:
@@ -229,44 +226,6 @@ class Run:
                 )
             yield
 
-    @classmethod
-    def start(
-        cls,
-        folder: Path,
-        recipe: Recipe,
-        manifest: Manifest,
-        split: Split | None,
-        facts: Record,
-    ) -> "Run":
-        """Make a run's folder, or go on with the one that is there.
-
-        Args:
-            folder: The folder.
-            recipe: How to train.
-            manifest: The photos.
-            split: The folds; none for a model of all photos.
-            facts: What is known at the start.
-
-        Returns:
-            The run.
-
-        Raises:
-            RunError: If the folder holds something else, such as a run of another recipe or data.
-        """  # noqa: DOC502 raised by what it calls
-        _refuse_strangers(folder)
-        with locked(folder / _STARTED, wait=True):
-            if cls.is_in(folder):
-                return cls.load(folder)._going_on_with(recipe, facts)
-            write_text(folder / _RECIPE, recipe.to_yaml())
-            manifest.save(folder)
-            # A process that was killed here may have meant to train folds.
-            (folder / _SPLIT).unlink(missing_ok=True)
-            if split is not None:
-                split.save(folder / _SPLIT)
-            # Last: with it the run exists.
-            write_text(folder / RUN, facts.model_dump_json(indent=2) + "\n")
-        return cls(folder, recipe, manifest.labels, facts)
-
     @staticmethod
     def is_in(folder: Path) -> bool:
         """Tell whether a folder is a run's.
@@ -303,51 +262,20 @@ class Run:
             )
         record = _read(folder / RUN, Record)
         try:
-            values = read_recipe_file(folder / _RECIPE)
+            values = read_recipe_file(folder / RECIPE)
             recipe = make_recipe(values)
             # Of what the file says: defaults that a later version adds are no change.
             found = fingerprint_of(values)
         except (RecipeError, TypeError) as error:
             raise RunError(
-                f"The run {folder} is damaged: {error}\nRestore {_RECIPE}, or train anew."
+                f"The run {folder} is damaged: {error}\nRestore {RECIPE}, or train anew."
             ) from error
         if found != record.recipe_fingerprint:
             raise RunError(
-                f"{folder / _RECIPE} was changed after the run started. Restore it, or train "
+                f"{folder / RECIPE} was changed after the run started. Restore it, or train "
                 "with the changed recipe in another folder (--recipe FILE --out DIR)."
             )
-        return cls(folder, recipe, Labels.load(folder / _LABELS), record)
-
-    def _going_on_with(self, recipe: Recipe, facts: Record) -> "Run":
-        if unlike := differences(self.recipe, recipe):
-            said = ", ".join(f"{k} was {a!r} and is now {b!r}" for k, (a, b) in unlike.items())
-            raise RunError(
-                f"{self.folder} holds a run of another recipe: {said}. Choose another folder "
-                "with --out."
-            )
-        if facts.data_fingerprint != self.record.data_fingerprint:
-            raise RunError(
-                f"{self.folder} holds a run of other data: {self.record.num_photos} photos of "
-                f"{self.record.data} then, {facts.num_photos} of {facts.data} now (or their "
-                "labels, contents, groups or folds differ). Choose another folder with --out."
-            )
-        if facts.weights != self.record.weights:
-            raise RunError(
-                f"{self.folder} started from {self.record.weights}; now there is "
-                f"{facts.weights}. Restore them, or choose another folder with --out."
-            )
-        if facts.teacher_fingerprint != self.record.teacher_fingerprint:
-            raise RunError(
-                f"{self.folder} was taught by {self.record.teacher or 'no one'}; now the teacher "
-                f"is {facts.teacher or 'no one'}, or was trained anew. Give the same teacher, or "
-                "choose another folder with --out."
-            )
-        if ("all" in self.models) != ("all" in facts.models):
-            raise RunError(
-                f"{self.folder} holds a run of {', '.join(self.models)}. A model of all photos "
-                "and models of folds are different runs: choose another folder with --out."
-            )
-        return self
+        return cls(folder, recipe, Labels.load(folder / LABELS), record)
 
 
 def finish_model(folder: Path, facts: dict[str, Any], history: Sequence[dict[str, Any]]) -> None:
@@ -384,18 +312,6 @@ def refuse_run(folder: Path, what: str) -> None:
 
 class _Done(BaseModel):
     seconds: float
-
-
-def _refuse_strangers(folder: Path) -> None:
-    begun = any((folder / name).exists() for name in (RUN, _STARTED))
-    if begun or not folder.is_dir():
-        return
-    strangers = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    if strangers:
-        raise RunError(
-            f"{folder} is not empty and holds no run, but {listed(strangers, 3)}. "
-            "Choose another folder with --out."
-        )
 
 
 def _read(path: Path, kind: type[T]) -> T:

@@ -11,6 +11,7 @@ from chajong.predictions import Predictions
 from chajong.recipe import Recipe
 from chajong.recipes import load_recipe
 from chajong.run import Run, finish_model
+from chajong.run_start import start_run
 from chajong.score import score
 from chajong.split import split
 from tests.manifests import manifest_of, photo_rows
@@ -48,7 +49,7 @@ def make_run(
     """A run of two folds whose models said so of the photos that they held out."""
     manifest = manifest_of(photo_rows(labels, groups))
     folds = split(manifest, 2, how.folds.seed)
-    run = Run.start(folder, how, manifest, folds, facts(how, manifest))
+    run = start_run(folder, how, manifest, folds, facts(how, manifest))
     place = {id_: number for number, id_ in enumerate(manifest.table["id"])}
     parts = []
     for name in done:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from chajong.predictions import Predictions
 from chajong.run import Run, finish_model
+from chajong.run_start import start_run
 from chajong.split import split
 from tests.manifests import manifest_of, photo_rows
 from tests.runs import RECIPE, facts
@@ -43,7 +44,7 @@ def made_run(folder: Path) -> Run:
         Image.new("RGB", (96, 64), colour).save(path, kind)
         if number % PER_CLASS == 29:
             path.write_bytes(path.read_bytes()[:200])
-    made = Run.start(
+    made = start_run(
         folder / "run", RECIPE, manifest, split(manifest, 2, 0), facts(RECIPE, manifest)
     )
     for name in made.models:

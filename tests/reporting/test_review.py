@@ -20,6 +20,7 @@ from chajong.errors import RunError
 from chajong.reporting.review import Review, Wish
 from chajong.reporting.review_page import review_labels
 from chajong.run import Run, finish_model
+from chajong.run_start import start_run
 from chajong.split import split
 from tests.reporting.reviewing import (
     NAMES,
@@ -224,7 +225,7 @@ def test_a_corrected_label_is_kept_by_giving_it_again(run: Run, tmp_path: Path) 
     review.decide(Wish(id=row["id"], action="relabel", label=row["suggested"]))
     corrected = review.corrections.apply(run.manifest())
     record = facts(RECIPE, corrected).model_copy(update={"corrections": "f"})
-    made = Run.start(tmp_path / "run", RECIPE, corrected, split(corrected, 2, 0), record)
+    made = start_run(tmp_path / "run", RECIPE, corrected, split(corrected, 2, 0), record)
     table = corrected.trainable()
     for name in made.models:
         finish_model(made.model_folder(name), {"seconds": 1.0}, [])

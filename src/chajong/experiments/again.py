@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from chajong.blending.blend import Blend
+from chajong.file_names import RECIPE
 from chajong.run import Run
 from chajong.wording import command
 
@@ -42,7 +43,7 @@ def train_command(
     """
     record = run.record
     options = {
-        "--recipe": run.folder.resolve() / "recipe.yaml",
+        "--recipe": run.folder.resolve() / RECIPE,
         "--layout": record.layout,
         "--corrections": corrections or _corrections(run),
         "--teacher": record.teacher,

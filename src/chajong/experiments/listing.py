@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from chajong.environment import code_fingerprint
 from chajong.errors import ChajongError, ResourceError, RunError
-from chajong.file_names import DONE, RUN, SCORE
+from chajong.file_names import DONE, LABELS, RECIPE, RUN, SCORE
 from chajong.photos.walk import check_utf8
 from chajong.progress import Progress, say
 from chajong.wording import command, moment
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from chajong.run import Run
 
 _MEMORY = ".list.json"
-_READ = (RUN, "recipe.yaml", "labels.json", SCORE, "notes.jsonl")
+_READ = (RUN, RECIPE, LABELS, SCORE, "notes.jsonl")
 # A file that is changed twice within the grain of the clock may look unchanged.
 _SETTLED_S = 2.0
 _MANY = 200

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from chajong.file_names import RUN
+from chajong.file_names import RECIPE, RUN
 from chajong.run import Run
 from chajong.tracking.tracker import Point, facts, parameters, run_id, set_unless_said
 
@@ -51,7 +51,7 @@ def start(run: Run) -> "Mlflow":
     # Also of one that is there: the link may have been lost in between.
     said = [Param(key, value) for key, value in _short(parameters(run)).items()]
     client.log_batch(made, params=said)
-    for file in ("recipe.yaml", RUN):
+    for file in (RECIPE, RUN):
         client.log_artifact(made, str(run.folder / file))
     return Mlflow(client, made)
 

@@ -21,6 +21,7 @@ from chajong.progress import say
 from chajong.recipe import Recipe
 from chajong.record import Record, now
 from chajong.run import Run
+from chajong.run_start import start_run
 from chajong.score import score
 from chajong.split import Split, split
 from chajong.tracking.guard import LIMIT_S, Trackers, tracked
@@ -138,7 +139,7 @@ def _prepare(data: Path, recipe: Recipe, options: Options, world: World) -> Mate
         environment={**describe_environment(), "device": _device_name(world.device)},
     )
     folder = options.out or Path("runs") / _folder_name(recipe, facts)
-    run = Run.start(folder, recipe, manifest, folds, facts) if world.leads else Run.load(folder)
+    run = start_run(folder, recipe, manifest, folds, facts) if world.leads else Run.load(folder)
     if folds is not None:
         folds = run.split()  # as it was at the start, should another version deal otherwise
     if world.leads:
