@@ -101,7 +101,7 @@ def test_saved_labels_come_back(tmp_path: Path) -> None:
 )
 def test_damaged_files_are_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "labels.json").write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(DataError, match="cannot be read as labels"):
+    with pytest.raises(DataError, match=r"labels\.json is damaged"):
         Labels.load(tmp_path / "labels.json")
 
 

@@ -4,7 +4,6 @@ Shapes: c classes.
 """
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from chajong.errors import DataError
-from chajong.files import fingerprint, write_json
+from chajong.files import fingerprint, read_json, write_json
 from chajong.tables import read_columns
 from chajong.wording import did_you_mean, listed, nfc
 
@@ -155,18 +154,10 @@ class Labels:
         Raises:
             DataError: If the file is missing or damaged, or its labels are refused.
         """
-        try:
-            saved = json.loads(path.read_text(encoding="utf-8"))
-            names = tuple(_text(name) for name in saved["names"])
-            equal = tuple((_text(one), _text(other)) for one, other in saved["equal"])
-        except FileNotFoundError as error:
-            raise DataError(f"There are no labels at {path}: no such file.") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path} cannot be read as labels ({error!r}): it must be a file that chajong "
-                "wrote. Make it again by the command that made it."
-            ) from error
-        return cls(names, equal)
+        if not path.exists():
+            raise DataError(f"There are no labels at {path}: no such file.")
+        saved = read_json(path, _Saved, DataError, "Make it again by the command that made it.")
+        return cls(saved.names, saved.equal)
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -221,6 +212,13 @@ def _equal_pairs() -> tuple[tuple[str, str], ...]:
     return tuple((row["class"], row["equal_to"]) for row in rows if row["equal_to"])
 
 
+@dataclass(frozen=True)
+class _Saved:
+    # Without defaults: a file that tells no pairs is not whole.
+    names: tuple[str, ...]
+    equal: tuple[tuple[str, str], ...]
+
+
 def _problems(names: tuple[str, ...], equal: tuple[tuple[str, str], ...]) -> Iterator[str]:
     if not names:
         yield "There are no classes: labels need at least one class name."
@@ -234,9 +232,3 @@ def _problems(names: tuple[str, ...], equal: tuple[tuple[str, str], ...]) -> Ite
         yield f"Class names must be sorted by code point, but there is {listed(late)}."
     if unknown := sorted({name for pair in equal for name in pair} - set(names)):
         yield f"Equal pairs must be of known classes, but {listed(unknown)} are not classes."
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
-    return value

@@ -10,6 +10,7 @@ import torch
 from chajong.errors import ResourceError, TrainingError
 from chajong.recipe import Train
 from chajong.training.failures import explained
+from chajong.training.infer import Eye
 from chajong.training.train import Options, train
 from chajong.training.world import join_world
 from tests.training.tiny import make_fit, make_recipe, write_photos
@@ -40,6 +41,18 @@ def test_too_little_memory_is_told_wherever_a_training_is(
     recipe = make_recipe(train_epochs=1)
     with pytest.raises(ResourceError, match="too little memory"):
         train(photos, recipe, Options(out=tmp_path / "run", cache_folder=tmp_path / "cache"))
+
+
+def test_too_little_memory_to_look_at_photos_is_told() -> None:
+    class Greedy(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.empty(len(x) << 50)
+
+    eye = Eye(Greedy(), torch.device("cpu"), "fp32", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    photos = torch.zeros(2, 8, 8, 3, dtype=torch.uint8)
+    for _ in range(2):  # a context serves once only
+        with pytest.raises(ResourceError, match=r"to look at photos.*CUDA_VISIBLE_DEVICES="):
+            eye.look(photos, ["plain"])
 
 
 def test_what_is_not_known_stays_what_it_is() -> None:

@@ -27,20 +27,51 @@ def explained(train: Train) -> Iterator[None]:
         ResourceError: If there was too little memory.
         TrainingError: If the network could not be compiled.
     """  # noqa: DOC503 what it does not know it passes on
+    what = f"for steps of {train.batch_size} photos"
+    advice = (
+        "Close what else needs memory, and the same command goes on; or train in a new folder with "
+        f"train.batch_size={max(2, train.batch_size // 2)} and twice optim.accumulate, or with "
+        "smaller photos."
+    )
+    try:
+        with memory_explained(what, advice):
+            yield
+    except RuntimeError as error:
+        if train.compile and type(error).__module__.startswith(_COMPILERS):
+            raise TrainingError(
+                f"torch.compile cannot compile the network here: {first_line(error)}. Set "
+                "train.compile=false, which works everywhere, or install what it misses (a C++ "
+                "compiler, as a rule)."
+            ) from error
+        raise
+
+
+@contextmanager
+def memory_explained(what: str, advice: str) -> Iterator[None]:
+    """Say of a failure for want of memory what it was wanted for, and what to do.
+
+    Args:
+        what: Such as `to look at photos`.
+        advice: What to do next.
+
+    Yields:
+        Nothing; what needs memory goes inside. It may also be put above a function.
+
+    Raises:
+        ResourceError: If there was too little memory.
+    """  # noqa: DOC503 what it does not know it passes on
     try:
         yield
     except RuntimeError as error:
         said = first_line(error)
         if isinstance(error, torch.OutOfMemoryError) or any(each in said for each in _NO_MEMORY):
-            raise ResourceError(
-                f"There is too little memory for steps of {train.batch_size} photos: {said}. "
-                "Close what else needs memory, and the same command goes on; or train in a new "
-                f"folder with train.batch_size={max(2, train.batch_size // 2)} and twice "
-                "optim.accumulate, or with smaller photos."
-            ) from error
-        if train.compile and type(error).__module__.startswith(_COMPILERS):
-            raise TrainingError(
-                f"torch.compile cannot compile the network here: {said}. Set train.compile=false, "
-                "which works everywhere, or install what it misses (a C++ compiler, as a rule)."
-            ) from error
+            raise ResourceError(f"There is too little memory {what}: {said}. {advice}") from error
         raise
+
+
+told_of_looking = memory_explained(
+    "to look at photos",
+    "Close what else needs memory, then run the same command again; where it is a GPU's, "
+    "CUDA_VISIBLE_DEVICES= in front of the command computes on the CPU.",
+)
+"""Stands above functions that look at photos."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from chajong.training.augment import normalise, to_float
+from chajong.training.failures import told_of_looking
 from chajong.training.precision import autocast
 from chajong.training.views import VIEWS
 
@@ -39,6 +40,7 @@ class Eye:
     std: tuple[float, float, float]
     temperature: float = 1.0
 
+    @told_of_looking
     def prepare(self, photos: Tensor, view: str = "plain") -> Tensor:
         """Apply the evaluation transform's second half: numbers that the network takes.
 
@@ -73,6 +75,7 @@ class Eye:
         here = photos.to(self.device)  # once for all views
         return np.stack([self.answer(self.prepare(here, view)) for view in views], axis=1)
 
+    @told_of_looking
     @torch.inference_mode()
     def answer(self, x: Tensor) -> NDArray[np.float32]:
         """Compute log-probabilities of one view of a batch.

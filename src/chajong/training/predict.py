@@ -19,6 +19,7 @@ from chajong.predictions import OK, Predictions
 from chajong.progress import Progress
 from chajong.run import Run
 from chajong.training.allocator import keep_large_blocks
+from chajong.training.failures import told_of_looking
 from chajong.training.infer import Eye
 from chajong.training.model import evaluation_preprocess
 from chajong.training.precision import choose_precision
@@ -141,6 +142,7 @@ def look(
     return tuple(statuses), log_probs
 
 
+@told_of_looking
 def open_eye(run: Run, name: str, device: torch.device) -> Eye:
     """Open a trained model of a run.
 
