@@ -133,7 +133,7 @@ def test_load_from_nowhere(tmp_path: Path) -> None:
 def test_damaged_files(tmp_path: Path, name: str) -> None:
     example().save(tmp_path)
     (tmp_path / name).write_bytes(b"damaged")
-    with pytest.raises(DataError, match=rf"{name} (cannot be read|is damaged)"):
+    with pytest.raises(DataError, match=r"cannot be read|labels\.json is damaged"):
         Manifest.load(tmp_path)
 
 
