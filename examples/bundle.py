@@ -23,7 +23,7 @@ def main() -> None:
     bundle = chajong.export("blend", "cars.bundle", photos=more_photos(Path("proof")))
     for proof in bundle.facts.proofs:
         print(proof.line())
-    # This needs `pip install 'chajong[serve]'` only, on a machine without torch too.
+    # This needs the extra `serve` only, on a machine without torch too (docs/serving.md).
     answers = chajong.verdicts(bundle, "photos", risk=0.1)
     print(answers["id", "status", "level", "make", "model", "exact", "score"].head())
 

@@ -6,11 +6,13 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 import chajong
+from chajong.blending.blend import Blend, Member
 from chajong.errors import RecipeError, RunError
 from chajong.progress import Progress, quiet, say
 
@@ -103,3 +105,18 @@ def test_quiet_silences_progress_and_remarks(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == ""
     say("a remark")
     assert capsys.readouterr().err == "a remark\n"
+
+
+def test_a_blend_in_memory_is_told_to_give_its_folder() -> None:
+    member = Member("run", "1", ("plain",), (1.0,))
+    blend: Any = Blend(("K3", "K5"), (), (member,), "log", 1.0, None, ())
+    ways = (
+        lambda: chajong.compare(blend, blend),
+        lambda: chajong.export(blend, "bundle"),
+        lambda: chajong.out_of_fold(blend),
+        lambda: chajong.report(blend),
+        lambda: chajong.note(blend, "good"),
+    )
+    for way in ways:
+        with pytest.raises(RunError, match="Give the folder that it was blended into"):
+            way()

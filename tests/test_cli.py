@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from PIL import Image
 
 import chajong
 from chajong.cli import main
+from chajong.environment import package_version
 from chajong.errors import RunError
 from chajong.labels import known_names
 from chajong.predictions import Predictions
@@ -290,3 +292,20 @@ def test_weights_of_another_architecture(cli: Cli, tmp_path: Path) -> None:
     other = ("--set=model.backbone=test_resnet", "--set=model.weights=w.safetensors")
     refused(cli("train", data, *TINY, *other), "another architecture")
     refused(cli("train", data, *TINY, "--set=model.weights=gone.safetensors"), "gone")
+
+
+def test_what_is_not_installed_is_one_message() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['chajong', 'expect', 'run', "
+        "'--test', 'photos']\nfrom chajong.cli import main\nmain()"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert found.returncode == 2
+    assert found.stderr == (
+        "chajong: torch is not installed, and this command needs it. `chajong doctor` says how to "
+        "install it.\n"
+    )
+
+
+def test_the_version_is_told(cli: Cli) -> None:
+    assert cli("--version") == (0, f"chajong {package_version('chajong')}\n", "")

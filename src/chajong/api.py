@@ -277,7 +277,17 @@ def folder_of(of: Run | StrPath) -> Path:
 
     Returns:
         The folder.
+
+    Raises:
+        RunError: If it is a blend in memory, which does not say where it lies.
     """
+    from chajong.blending.blend import Blend
+    from chajong.errors import RunError
     from chajong.run import Run
 
+    if isinstance(of, Blend):
+        raise RunError(
+            "A blend in memory does not say where it lies. Give the folder that it was blended "
+            "into, the `out` of chajong.blend()."
+        )
     return of.folder if isinstance(of, Run) else Path(of)

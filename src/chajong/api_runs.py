@@ -158,10 +158,10 @@ def out_of_fold(of: Run | StrPath) -> Predictions:
     from chajong.file_names import OUT_OF_FOLD
     from chajong.held_out import out_of_fold as held_out
     from chajong.predictions import Predictions
-    from chajong.run import Run
 
-    if not isinstance(of, Run) and Blend.is_in(Path(of)):
-        return Predictions.load(Path(of) / OUT_OF_FOLD)
+    folder = folder_of(of)
+    if Blend.is_in(folder):
+        return Predictions.load(folder / OUT_OF_FOLD)
     return held_out(open_run(of))
 
 
@@ -245,7 +245,8 @@ def report(of: Run | Comparison | StrPath, out: StrPath | None = None) -> Path:
 
 
 def _folders(side: Run | StrPath | Sequence[Run | StrPath]) -> list[Path]:
+    from chajong.blending.blend import Blend
     from chajong.run import Run
 
-    several = [side] if isinstance(side, Run | str | os.PathLike) else side
+    several = [side] if isinstance(side, Run | Blend | str | os.PathLike) else side
     return [folder_of(each) for each in several]

@@ -24,12 +24,13 @@ from chajong.cli_options import (
 from chajong.cli_pages import report, review, watch
 from chajong.cli_runs import compare, runs_app
 from chajong.cli_serve import serve
+from chajong.environment import package_version
 from chajong.errors import ChajongError
 from chajong.photos.walk import check_utf8
 from chajong.progress import Interrupted
+from chajong.stop import killed_as_stopped
 
 app = typer.Typer(
-    help="Tells the exact model of a car from a photo, with a probability one can trust.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,13 +41,31 @@ app.add_typer(recipes_app, name="recipes")
 app.add_typer(runs_app, name="runs")
 
 
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Say which version this is.")] = False,
+) -> None:
+    """Tells the exact model of a car from a photo, with a probability one can trust."""
+    if version:
+        print(f"chajong {package_version('chajong')}")
+        raise typer.Exit
+
+
+_STOPPED = 130
+
+
 def main() -> None:
     """Run the command line.
 
     Raises:
         SystemExit: With 0 if all went well, 2 for a mistake that the user can put right, 130 if
-            the user stopped it.
+            the user stopped it. A polite kill is heeded as Ctrl-C is, and then died of.
     """
+    with killed_as_stopped():
+        _main()
+
+
+def _main() -> None:
     try:
         _refuse_other_letters(sys.argv[1:])
         app()
@@ -55,14 +74,24 @@ def main() -> None:
         raise SystemExit(2) from None
     except Interrupted as stopped:
         print(f"chajong: {stopped}", file=sys.stderr)
-        raise SystemExit(130) from None
-    except KeyboardInterrupt:
-        print("chajong: stopped; the same command goes on with what is done.", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(_STOPPED) from None
+    except SystemExit as ended:
+        if ended.code == _STOPPED:  # what becomes of a KeyboardInterrupt, without a word
+            print("chajong: stopped; the same command goes on with what is done.", file=sys.stderr)
+        raise
     except BrokenPipeError:
         # The reader of a pipe, such as `head`, has enough.
         sys.stderr.close()
         raise SystemExit(0) from None
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("", "chajong"):
+            raise
+        print(
+            f"chajong: {error.name} is not installed, and this command needs it. `chajong doctor` "
+            "says how to install it.",
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
     except OSError as error:
         if error.filename is None:
             raise

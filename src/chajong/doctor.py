@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chajong.environment import memory_bytes, num_cores, package_version
-from chajong.wording import first_line
+from chajong.wording import first_line, installing
 
 _NEEDED = (
     "numpy",
@@ -31,9 +31,11 @@ def examine() -> Iterator[str]:
         A line a fact: `ok`, `--` (fine without) or `!!` (put this right), and what to do.
     """
     yield f"ok  Python {platform.python_version()}, chajong {package_version('chajong')}"
-    yield from _packages(_NEEDED, "pip install chajong")
-    yield from _packages(_TRAINING, "pip install 'chajong[train]' to train and predict")
-    yield from _packages(_SERVING, "pip install 'chajong[serve]' to use a bundle", mark="--")
+    yield from _packages(_NEEDED, installing())
+    serves = _installed(_SERVING)  # a machine for bundles alone is fine without torch
+    remedy = f"{installing('train')} to train, and to predict with runs and blends"
+    yield from _packages(_TRAINING, remedy, mark="--" if serves else "!!")
+    yield from _packages(_SERVING, f"{installing('serve')} to use a bundle", mark="--")
     yield f"ok  {num_cores()} cores, {memory_bytes() / 2**30:.1f} GiB of memory"
     if _installed(_NEEDED):
         yield from _cache()
@@ -43,7 +45,7 @@ def examine() -> Iterator[str]:
         yield from _devices()
         yield from _weights()
     except Exception as error:  # of versions or drivers that do not fit, in dozens of ways
-        remedy = "pip install --force-reinstall 'chajong[train]'"
+        remedy = installing("train").replace("install", "install --force-reinstall", 1)
         yield f"!!  torch does not work here: {first_line(error)}. Run: {remedy}"
 
 
@@ -120,5 +122,6 @@ def _weights() -> Iterator[str]:
     else:
         yield (
             "--  the hub cannot be reached: give a local file (--set model.weights=FILE"
-            ".safetensors), or start from nothing (--set model.weights=none)"
+            ".safetensors), or start from nothing (--set model.weights=none --set "
+            "model.frozen_stages=0)"
         )

@@ -61,6 +61,20 @@ def command(*words: object) -> str:
     return shlex.join(["chajong", *map(str, words)])
 
 
+def installing(extra: str = "") -> str:
+    """Say how to install what is missing; the project is in no package index.
+
+    Args:
+        extra: One of the project's extras, or several with commas between; the program itself if
+            empty.
+
+    Returns:
+        What to run, and where.
+    """
+    what = f"'.[{extra}]'" if extra else "."
+    return f"pip install --constraint constraints.txt --editable {what} (in the project's folder)"
+
+
 def in_a_line(text: str) -> str:
     """Make a text of people fit a line of a terminal.
 

@@ -173,5 +173,5 @@ def test_what_is_missing_is_told_before_anything_is_done(
         main()
     assert capsys.readouterr().err == (
         f"chajong: Runs cannot be tracked by {service} yet: not installed. Run: pip install "
-        f"'chajong[{service}]'\n"
+        f"--constraint constraints.txt --editable '.[{service}]' (in the project's folder)\n"
     )

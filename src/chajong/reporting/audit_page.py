@@ -19,6 +19,7 @@ from chajong.reporting.advice import ADVICE, Advice, advice_on
 from chajong.reporting.page import Tile, counted, render_page, thumbnails
 from chajong.reporting.plots import Figure, figures
 from chajong.run import refuse_run
+from chajong.wording import installing
 
 MOST_PHOTOS, MOST_GROUPS, MOST_IN_GROUP = 24, 16, 6
 """Photos of an issue, groups of an issue, and photos of a group, that are shown."""
@@ -158,7 +159,7 @@ def save_audit(found: Audit, folder: Path) -> list[str]:
         f"picture: {contact_sheet(found.manifest, folder / 'issues.jpg')}",
     ]
     if find_spec("jinja2") is None:
-        return [*said, "no page: that needs pip install 'chajong[train]'"]
+        return [*said, f"no page, for jinja2 is not installed. Run: {installing('train')}"]
     facts = found.manifest, folder / "audit.html", found.shift, found.measures
     page = audit_page(*facts, looked=found.looked, corrected=found.corrected)
     return [*said, f"page, to be opened in a browser: {page}"]

@@ -21,6 +21,7 @@ from chajong.environment import num_cores
 from chajong.errors import BundleError
 from chajong.graph import Output
 from chajong.serving.prune import pruned
+from chajong.wording import installing
 
 Floats = NDArray[np.float32]
 Compute = Callable[[NDArray[np.uint8]], list[Floats]]
@@ -110,7 +111,7 @@ def open_session(
     except ImportError as error:
         extra = "serve" if runtime == "onnxruntime" else "openvino"
         raise BundleError(
-            f"{runtime} is not installed ({error}). Run: pip install 'chajong[{extra}]'"
+            f"{runtime} is not installed ({error}). Run: {installing(extra)}"
         ) from error
     except BundleError:
         raise

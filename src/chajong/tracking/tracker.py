@@ -14,7 +14,7 @@ from chajong.errors import TrackerError
 from chajong.files import fingerprint
 from chajong.recipe_file import leaves
 from chajong.run import Run
-from chajong.wording import did_you_mean
+from chajong.wording import did_you_mean, installing
 
 SERVICES: tuple[Service, ...] = get_args(Service)
 
@@ -125,7 +125,7 @@ def check_services(names: Sequence[str]) -> tuple[Service, ...]:
     if missing := [name for name in found if find_spec(name) is None]:
         raise TrackerError(
             f"Runs cannot be tracked by {', '.join(missing)} yet: not installed. Run: "
-            f"pip install 'chajong[{','.join(missing)}]'"
+            f"{installing(','.join(missing))}"
         )
     return found
 

@@ -17,6 +17,7 @@ from chajong import metrics
 from chajong.errors import TrainingError
 from chajong.progress import Interrupted, Progress, duration
 from chajong.recipe import Recipe
+from chajong.stop import Stop, asked_to_stop
 from chajong.tracking.guard import Trackers
 from chajong.training.augment import augment, normalise
 from chajong.training.average import NUM_PHOTOS, TailMean, make_average, measure_norms
@@ -34,7 +35,6 @@ from chajong.training.optim import (
     set_learning_rate,
 )
 from chajong.training.precision import agreed_precision, autocast
-from chajong.training.stop import Stop, asked_to_stop
 from chajong.training.teacher import Teacher
 from chajong.training.telling import Telling
 from chajong.training.world import World

@@ -18,9 +18,9 @@ import torch
 
 from chajong.errors import ChajongError, TrainingError
 from chajong.progress import Interrupted, is_quiet, plain, quiet
+from chajong.stop import asked_to_stop
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.model import Material, train_model
-from chajong.training.stop import asked_to_stop
 from chajong.training.world import World
 
 _LOOK_EVERY_S = 0.5

@@ -28,8 +28,9 @@ from chajong.wording import first_line
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _WAYS_OUT = (
-    "Ways out: give a local file (--set model.weights=FILE.safetensors), start from nothing "
-    "(--set model.weights=none), or run the same command where the hub can be reached and copy "
+    "Ways out: give a local file (--set model.weights=FILE.safetensors; to an audit --weights "
+    "FILE.safetensors), start from nothing (--set model.weights=none --set model.frozen_stages=0; "
+    "an audit without --weights), or run the same command where the hub can be reached and copy "
     "its cache here."
 )
 

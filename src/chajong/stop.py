@@ -1,6 +1,8 @@
-"""Ctrl-C and a polite kill, heeded between two steps."""
+"""Ctrl-C and a polite kill, heeded so that what is done is kept."""
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -39,3 +41,29 @@ def asked_to_stop() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def killed_as_stopped() -> Iterator[None]:
+    """Turn a polite kill into Ctrl-C, and die of it in the end.
+
+    Containers and batch systems send SIGTERM and kill a while later.
+
+    Yields:
+        Nothing; all of a command's work goes inside, in the main thread.
+    """
+    killed = False
+
+    def stop(_: int, __: FrameType | None) -> None:
+        nonlocal killed
+        killed = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        if killed:
+            sys.stderr.flush()
+            os.kill(os.getpid(), signal.SIGTERM)
