@@ -100,6 +100,59 @@ def test_photos_beside_train_are_told_of(
     assert find_photos(tmp_path / "dacon").passed_over == ("old",)
 
 
+@pytest.mark.parametrize(
+    "photos",
+    [
+        ("Train/A/1.jpg", "Train/B/2.jpg", "Test/A/3.jpg"),
+        ("Training/A/1.jpg", "Validation/A/2.jpg"),
+        ("A/1.jpg", "B/2.jpg", "test/3.jpg"),
+    ],
+)
+def test_parts_of_a_data_set_are_no_classes(photos: tuple[str, ...], tmp_path: Path) -> None:
+    put(tmp_path, *photos)
+    with pytest.raises(DataError, match="parts of a data set, and no classes"):
+        find_photos(tmp_path)
+
+
+def test_folders_that_may_be_meant_as_classes_are_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(
+        tmp_path, "Kia/K5/1.jpg", "Kia/K3/2.jpg", "Hyundai/old/3.jpg", "Audi/A4/4.jpg", "Audi/5.jpg"
+    )
+    found = find_photos(tmp_path)
+    assert {photo.label for photo in found.photos} == {"Kia", "Hyundai", "Audi"}
+    assert found.nested == ("Kia/K3", "Kia/K5")
+    audit(tmp_path, cache_folder=tmp_path.parent / "cache")
+    assert (
+        "photos in 'Kia/K3', 'Kia/K5' count as photos of the folder above"
+        in capsys.readouterr().err
+    )
+
+
+def test_what_the_program_wrote_among_the_photos_is_none_of_them(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.jpg", "b/2.jpg", "audit/issues.jpg", "cars/gallery/photos/0.jpg")
+    write(tmp_path / "audit/manifest.parquet", "")
+    write(tmp_path / "audit/issues.parquet", "")
+    write(tmp_path / "cars/bundle.json", "")
+    write(tmp_path / "cars/SHA256SUMS", "")
+    (tmp_path / "runs/first").mkdir(parents=True)
+    write(tmp_path / "runs/first/run.json", "")
+    write(tmp_path / "runs/first/recipe.yaml", "")
+    assert labels(tmp_path) == ["a", "b"]
+    assert [photo.id for photo in find_unlabelled(tmp_path)] == ["a/1.jpg", "b/2.jpg"]
+    (tmp_path / "c").mkdir()  # a class without photos is still refused
+    with pytest.raises(DataError, match="hold no photos, such as c, but"):
+        find_photos(tmp_path)
+
+
+def test_what_is_not_read_cannot_refuse(tmp_path: Path) -> None:
+    put(tmp_path, "train/a/1.jpg", "train/b/2.jpg", "test/3.jpg", "val/4.jpg", "loop/deep/no.txt")
+    (tmp_path / "old").symlink_to("/nowhere/at/all")
+    (tmp_path / "loop/deep/back").symlink_to(tmp_path / "loop")
+    assert find_photos(tmp_path).passed_over == ("val",)
+
+
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     put(tmp_path, "train/x.jpg", "tram/y.jpg")
     assert labels(tmp_path) == ["train", "tram"]
@@ -141,7 +194,8 @@ def test_table_row_without_its_file_is_still_a_photo(tmp_path: Path) -> None:
 
 
 def test_suffixes_in_any_case_and_everything_else_passed_over(tmp_path: Path) -> None:
-    kept = ["a/1.JPG", "a/2.Jpeg", "a/3.png", "a/4.WEBP", "a/5.bmp"]
+    kept = ["a/1.JPG", "a/2.Jpeg", "a/3.png", "a/4.WEBP", "a/5.bmp", "a/6.jfif", "a/7.TIF"]
+    kept += ["a/8.gif", "a/9.HEIC", "a/x.avif"]
     put(tmp_path, *kept, "a/notes.txt", "a/x.jpg.part", "a/.hidden.jpg", "a/._1.JPG")
     put(tmp_path, "__MACOSX/a/1.jpg", ".thumbs/1.jpg", "a/__MACOSX/1.jpg", "readme.md")
     assert ids(tmp_path) == kept

@@ -68,7 +68,7 @@ SMALL_CLASS_BELOW = 5
 """Different photos that a class needs for each of the usual five folds to have one."""
 
 _SUFFIXES = {
-    "jpeg": [".jpg", ".jpeg"],
+    "jpeg": [".jpg", ".jpeg", ".jfif"],
     "png": [".png"],
     "webp": [".webp"],
     "bmp": [".bmp"],
@@ -205,6 +205,11 @@ def _audited(
         say(
             f"{data} also holds photos in {beside}, which are not read: folds of train/ take the "
             "place of a validation set. To learn from them too, move them into train/<class>/"
+        )
+    if found.nested:
+        say(
+            f"{data}: photos in {listed(found.nested)} count as photos of the folder above. If "
+            "these folders are the classes, list the photos in a table (path,label)"
         )
     photos = found.photos if corrections is None else corrections.carried_out(found.photos)
     scans = (cache_folder or default_cache_folder()) / "scans"

@@ -1,10 +1,10 @@
 """Finding photos: which files there are, what part they belong to and how they are labelled.
 
-A photo is a file whose name ends in .jpg, .jpeg, .png, .webp or .bmp, in any case. Every other
-file in a folder is passed over, and so are hidden files (`.x`, the `._x` of macOS) and the
-folder `__MACOSX`. A table may list a file of any name; whether it is a photo is for its content
-to say. Links to folders are followed, because people stitch data sets together with them; a
-link back to a folder that it lies in is refused.
+A photo is a file whose name ends as those of `PHOTO_SUFFIXES` do, in any case. Every other file in
+a folder is passed over, and so are hidden files (`.x`, the `._x` of macOS), the folder `__MACOSX`
+and runs, audits and bundles of this program. A table may list a file of any name; whether it is a
+photo is for its content to say. Links to folders are followed, because people stitch data sets
+together with them; a link back to a folder that it lies in is refused.
 """
 
 import io
@@ -19,6 +19,7 @@ import polars as pl
 from chajong.choices import Layout
 from chajong.errors import DataError
 from chajong.parquet import read_parquet
+from chajong.photos.class_folders import class_photos, others_with_photos
 from chajong.photos.walk import (
     PHOTO_SUFFIXES,
     Names,
@@ -73,6 +74,7 @@ class Found:
         photos: Train photos, then test photos, each sorted by id.
         sample: The competition's `sample_submission.csv`, where there is one.
         passed_over: Folders beside `train/`, such as `val`, that hold photos which are not read.
+        nested: Folders in class folders that may be what was meant as the classes.
     """
 
     layout: Layout
@@ -80,6 +82,7 @@ class Found:
     photos: tuple[PhotoRef, ...]
     sample: Path | None = None
     passed_over: tuple[str, ...] = ()
+    nested: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse repeated ids.
@@ -206,51 +209,33 @@ def _from_dacon(data: Path) -> Found:
             f"{data} has no test.csv (ID,img_path), which the layout dacon needs: fetch it again,"
             " or say --layout imagefolder to go without the test photos' IDs."
         )
-    train = _sorted(_class_photos(data, data / "train"))
+    train, nested = _in_classes(data, data / "train")
     test = _sorted(_unlabelled(data / "test.csv", data))
     sample = data / "sample_submission.csv"
-    others = _others(data, test)
-    return Found("dacon", data, (*train, *test), sample if sample.is_file() else None, others)
+    there = sample if sample.is_file() else None
+    return Found("dacon", data, (*train, *test), there, _others(data, test), nested)
 
 
 def _from_folders(data: Path) -> Found:
     if not _has_train(data):
-        return Found("imagefolder", data, tuple(_sorted(_class_photos(data, data))))
-    train = _sorted(_class_photos(data, data / "train"))
+        photos, nested = _in_classes(data, data)
+        return Found("imagefolder", data, tuple(photos), nested=nested)
+    train, nested = _in_classes(data, data / "train")
     tested = photos_in(data / "test") if (data / "test").is_dir() else ()
     test = _sorted(_test_photo(data, path) for path in tested)
-    return Found("imagefolder", data, (*train, *test), passed_over=_others(data, test))
+    return Found("imagefolder", data, (*train, *test), None, _others(data, test), nested)
 
 
 def _others(data: Path, test: Iterable[PhotoRef]) -> tuple[str, ...]:
     # What lies beside `train/`, if it holds photos that are not asked about either.
-    read = {"train", "test", *(below(photo.path, data).partition("/")[0] for photo in test)}
-    rest = (name for name in folders(data) if name not in read)
-    return tuple(name for name in rest if any(photos_in(data / name)))
+    asked = (below(photo.path, data).partition("/")[0] for photo in test)
+    return tuple(others_with_photos(data, {"train", "test", *asked}))
 
 
-def _class_photos(root: Path, parent: Path) -> Iterator[PhotoRef]:
-    # Photos in the class folders of `parent`; each must be in one and each folder hold some.
-    num_photos = dict.fromkeys(folders(parent), 0)
-    strays = []
-    for path in photos_in(parent):
-        name, within, _ = below(path, parent).partition("/")
-        if not within:
-            strays.append(name)
-            continue
-        num_photos[name] += 1
-        yield PhotoRef(_id(root, path), path, "train", nfc(name))
-    if strays and num_photos:
-        raise DataError(
-            f"{len(strays)} photo(s) lie in {parent} itself, in no class folder, such as"
-            f" {strays[0]}. Move each into the folder of its class, or elsewhere."
-        )
-    empty = [name for name, num in num_photos.items() if not num]
-    if empty and len(empty) < len(num_photos):
-        raise DataError(
-            f"{len(empty)} folder(s) in {parent} hold no photos, such as {empty[0]}, but each"
-            f" folder there is a class. {_ALLOWED}. Add photos, or delete the folder."
-        )
+def _in_classes(root: Path, parent: Path) -> tuple[list[PhotoRef], tuple[str, ...]]:
+    found = class_photos(parent, _ALLOWED)
+    photos = (PhotoRef(_id(root, path), path, "train", nfc(name)) for name, path in found.photos)
+    return _sorted(photos), found.nested
 
 
 def _labelled(path: Path, root: Path) -> tuple[PhotoRef, ...]:

@@ -5,13 +5,26 @@ Korean names as NFD. Hidden files (`.x`, the `._x` of macOS) and `__MACOSX` are 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from chajong.checksums import SUMS
 from chajong.errors import DataError
+from chajong.file_names import BLEND, OUT_OF_FOLD, RECIPE, RUN
 from chajong.wording import nfc
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+# Also what cannot be opened, such as .heic: it becomes a photo with a status that says so.
+PHOTO_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    *(".heic", ".heif", ".avif"),
+)
+# What tells folders that the program itself wrote; pictures in them are no photos.
+_OURS = (
+    (RUN, RECIPE),
+    (BLEND, OUT_OF_FOLD),
+    ("manifest.parquet", "issues.parquet"),
+    ("bundle.json", SUMS),
+)
 
 
 def is_there(path: Path) -> bool:
@@ -61,20 +74,37 @@ def below(path: Path, folder: Path) -> str:
     return str(path.relative_to(folder))
 
 
-def folders(folder: Path) -> list[str]:
+def folders(folder: Path, *, strict: bool = True) -> list[str]:
     """List the folders in a folder that may hold photos.
+
+    Args:
+        folder: The folder.
+        strict: Whether a link that leads nowhere is refused; else it is passed over.
+
+    Returns:
+        Their names as on disk, sorted.
+    """
+    found = _entries(str(folder))
+    return [entry.name for entry in found if (_is_folder(entry) if strict else entry.is_dir())]
+
+
+def holds_ours(folder: Path) -> bool:
+    """Tell whether a folder is what the program itself wrote, or holds some of it.
 
     Args:
         folder: The folder.
 
     Returns:
-        Their names as on disk, sorted.
+        Whether it or a folder in it is a run, a blend, an audit or a bundle.
     """
-    return [entry.name for entry in _entries(str(folder)) if _is_folder(entry)]
+    inside = [entry.path for entry in _entries(str(folder)) if entry.is_dir()]
+    return any(
+        _is_ours({entry.name for entry in _entries(path)}) for path in (str(folder), *inside)
+    )
 
 
 def photos_in(folder: Path) -> Iterator[Path]:
-    """Walk a folder and all folders in it, links to folders too.
+    """Walk a folder and all folders in it, links to folders too, but no run, audit or bundle in it.
 
     Args:
         folder: Where to begin.
@@ -89,7 +119,10 @@ def photos_in(folder: Path) -> Iterator[Path]:
     waiting: list[tuple[str, tuple[str, ...]]] = [(str(folder), (start,))]
     while waiting:
         path, above = waiting.pop()
-        for entry in _entries(path):
+        entries = _entries(path)
+        if len(above) > 1 and _is_ours({entry.name for entry in entries}):
+            continue
+        for entry in entries:
             if not _is_folder(entry):
                 if is_photo(entry.name):
                     yield Path(entry.path)
@@ -102,6 +135,10 @@ def photos_in(folder: Path) -> Iterator[Path]:
                     " would be photos without end. Remove the link."
                 )
             waiting.append((entry.path, (*above, real)))
+
+
+def _is_ours(names: Collection[str]) -> bool:
+    return any(all(name in names for name in marks) for marks in _OURS)
 
 
 def _entries(folder: str) -> list["os.DirEntry[str]"]:
