@@ -448,3 +448,28 @@ def test_folder_that_may_not_be_read(tmp_path: Path) -> None:
             find_photos(tmp_path)
     finally:
         (tmp_path / "a").chmod(0o755)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg")
+    table = write(tmp_path / "cars.csv", "path,label,label\n1.jpg,a,b\n")
+    with pytest.raises(DataError, match="more than one column 'label'"):
+        find_photos(table)
+    # As pandas writes its index, a column may have no name.
+    assert ids(write(tmp_path / "cars.csv", ",path,label\n0,1.jpg,a\n")) == ["1.jpg"]
+
+
+def test_blank_lines_of_tables_are_passed_over(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg", "2.jpg")
+    assert ids(write(tmp_path / "cars.csv", "path,label\n1.jpg,a\n\n2.jpg,b\n\n\n")) == [
+        "1.jpg",
+        "2.jpg",
+    ]
+    with pytest.raises(DataError, match=r"an empty label in row\(s\) 2, .*without blank lines"):
+        find_photos(write(tmp_path / "cars.csv", "path,label\n1.jpg,a\n\n2.jpg,\n"))
+
+
+def test_a_label_with_space_around_it_is_refused(tmp_path: Path) -> None:
+    put(tmp_path, "1.jpg", "2.jpg")
+    with pytest.raises(DataError, match=r"a label with space around it in row\(s\) 2"):
+        find_photos(write(tmp_path / "cars.csv", "path,label\n1.jpg,A\n2.jpg, A\n"))

@@ -244,6 +244,8 @@ def _labelled(path: Path, root: Path) -> tuple[PhotoRef, ...]:
     relative = _relative(table, path, root)
     labels = _text(table, "label", path)
     _refuse_rows(path, "an empty label", [i for i, label in enumerate(labels) if not label])
+    spaced = [i for i, label in enumerate(labels) if label != label.strip()]
+    _refuse_rows(path, "a label with space around it", spaced)
     folds = _folds(table, path)
     groups = _text(table, "group", path) if "group" in table.columns else [""] * len(labels)
     names = Names(root)
@@ -305,7 +307,8 @@ def _refuse_rows(path: Path, what: str, rows: list[int]) -> None:
         more = f" and {len(rows) - 5:,} more" if len(rows) > 5 else ""
         raise DataError(
             f"{path} has {what} in row(s) {', '.join(str(row + 1) for row in rows[:5])}{more},"
-            " counted from 1 below the header. Fill them in, or take them out."
+            " counted from 1 below the header, without blank lines. Put them right, or take them"
+            " out."
         )
 
 
@@ -331,7 +334,11 @@ def _read_table(path: Path) -> pl.DataFrame:
         if path.suffix.lower() == ".parquet":
             return read_parquet(io.BytesIO(content))
         text = content.decode("utf-8-sig")  # a BOM is what Excel and DACON write
-        return pl.read_csv(io.BytesIO(text.encode()), infer_schema=False)
+        table = pl.read_csv(io.BytesIO(text.encode()), infer_schema=False)
+        header = pl.read_csv(io.BytesIO(text.encode()), has_header=False, n_rows=1).row(0)
+        if again := [name for name in dict.fromkeys(header) if name and header.count(name) > 1]:
+            raise DataError(f"{path} has more than one column {listed(again)}. Keep one of each.")
+        return table.filter(~pl.all_horizontal(pl.all().is_null()))  # but for blank lines
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise DataError(
