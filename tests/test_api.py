@@ -120,3 +120,9 @@ def test_a_blend_in_memory_is_told_to_give_its_folder() -> None:
     for way in ways:
         with pytest.raises(RunError, match="Give the folder that it was blended into"):
             way()
+
+
+def test_the_page_of_a_comparison_takes_no_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "found.json").write_text("{}")
+    with pytest.raises(RunError, match="names no cars: leave the catalogue out"):
+        chajong.report(tmp_path / "found.json", catalogue=tmp_path / "cars.csv")

@@ -197,6 +197,7 @@ def export(
     labels: StrPath | None = None,
     int8: bool = False,
     thumbnails: bool = False,
+    catalogue: StrPath | None = None,
 ) -> Bundle:
     """Export to a folder that answers without torch, once it is proven to answer alike.
 
@@ -207,6 +208,7 @@ def export(
         labels: A CSV with the columns ID and label of those photos.
         int8: Whether to make 8-bit graphs too: faster, and left out where they are less exact.
         thumbnails: Whether to put small pictures of training photos in, to show the nearest.
+        catalogue: A CSV that says which car each class is; the known one if none.
 
     Returns:
         The bundle; `facts.proofs` says what was proven.
@@ -224,6 +226,7 @@ def export(
         path_of(labels),
         int8=int8,
         thumbnails=thumbnails,
+        catalogue=path_of(catalogue),
     )
 
 

@@ -213,12 +213,15 @@ def compare(
     return weigh(pair(*sides), names, noise=noise, differs=known_differences(*sides))
 
 
-def report(of: Run | Comparison | StrPath, out: StrPath | None = None) -> Path:
+def report(
+    of: Run | Comparison | StrPath, out: StrPath | None = None, *, catalogue: StrPath | None = None
+) -> Path:
     """Write a page: how good it is, where it is wrong, and how to make it again.
 
     Args:
         of: A run, a comparison, the folder of a run or a blend, or a comparison's JSON file.
         out: The HTML file; beside what it is about, if none, but for a comparison that has no file.
+        catalogue: A CSV that says which car each class is; the known one if none.
 
     Returns:
         The file.
@@ -231,17 +234,20 @@ def report(of: Run | Comparison | StrPath, out: StrPath | None = None) -> Path:
     from chajong.errors import RunError
     from chajong.reporting.report_page import PAGE, comparison_page, report_page
 
+    is_comparison = isinstance(of, Comparison) or folder_of(of).is_file()
+    if is_comparison and catalogue is not None:
+        raise RunError("The page of a comparison names no cars: leave the catalogue out.")
     if isinstance(of, Comparison):
         if out is None:
             raise RunError("A comparison lies nowhere: say where its page goes, out='page.html'.")
         return comparison_page(of, Path(out))
     where = folder_of(of)
-    if where.is_file():
+    if is_comparison:
         page = path_of(out) or where.with_suffix(".html")
         if page.resolve() == where.resolve():
             raise RunError(f"The page would take the place of {where}. Choose another --out.")
         return comparison_page(Comparison.load(where), page)
-    return report_page(Subject.open(where), path_of(out) or where / PAGE)
+    return report_page(Subject.open(where, path_of(catalogue)), path_of(out) or where / PAGE)
 
 
 def _folders(side: Run | StrPath | Sequence[Run | StrPath]) -> list[Path]:

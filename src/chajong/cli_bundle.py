@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chajong.cli_options import PrecisionOption, RuntimeOption
+from chajong.cli_options import CatalogueOption, PrecisionOption, RuntimeOption
 from chajong.wording import command
 
 
@@ -30,13 +30,20 @@ def export(
             "--thumbnails", help="Put small pictures of training photos in, to show the nearest."
         ),
     ] = False,
+    catalogue: CatalogueOption = None,
 ) -> None:
     """Export to a folder that answers without torch, once it is proven to answer alike."""
     from chajong.api_answers import export as make_bundle
 
     folder = out or source.resolve().with_name(f"{source.resolve().name}.bundle")
     bundle = make_bundle(
-        source, folder, photos=photos, labels=labels, int8=int8, thumbnails=thumbnails
+        source,
+        folder,
+        photos=photos,
+        labels=labels,
+        int8=int8,
+        thumbnails=thumbnails,
+        catalogue=catalogue,
     )
     for proof in bundle.facts.proofs:
         print(proof.line())

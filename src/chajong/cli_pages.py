@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from chajong.cli_options import CatalogueOption
 from chajong.errors import ChajongError
 
 
@@ -38,11 +39,12 @@ def report(
         Path, typer.Argument(help="The folder of a run or a blend, or what compare --out wrote.")
     ],
     out: Annotated[Path | None, typer.Option(help="The HTML file to write.")] = None,
+    catalogue: CatalogueOption = None,
 ) -> None:
     """Write a page: how good it is, where it is wrong, and how to make it again."""
     from chajong.api_runs import report as write
 
-    print(write(of, out))
+    print(write(of, out, catalogue=catalogue))
 
 
 def watch(

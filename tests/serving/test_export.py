@@ -16,6 +16,7 @@ from torch import nn
 from chajong.blending.blend import Blend, Member
 from chajong.bundle import Bundle
 from chajong.bundle_facts import Proof
+from chajong.catalogue import Car, Catalogue
 from chajong.errors import BundleError, DataError, RunError
 from chajong.graph import OUTPUTS, Output
 from chajong.labels import Labels
@@ -57,7 +58,12 @@ def test_a_bundle_answers_as_its_blend(run: Run, photos: Path, tmp_path: Path) -
     vector = Vector((1.1, 0.9), (0.2, -0.1))
     blend = Blend(names, ((names[0], names[1]),), (member,), "log", 0.8, vector, ())
     blend.save(tmp_path / "blend")
-    bundle = export(tmp_path / "blend", tmp_path / "bundle")
+    cars = Catalogue(
+        tuple(Car(name, maker_en="Mine", model=f"M{place}") for place, name in enumerate(names))
+    )
+    (tmp_path / "cars.csv").write_text(cars.to_csv(), encoding="utf-8")
+    bundle = export(tmp_path / "blend", tmp_path / "bundle", catalogue=tmp_path / "cars.csv")
+    assert [car.maker_en for car in bundle.catalogue.cars] == ["Mine"] * len(names)
     few = tmp_path / "few"
     few.mkdir()
     for path in sorted(photos.rglob("*.jpg"))[:40]:

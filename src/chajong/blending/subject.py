@@ -6,6 +6,7 @@ from pathlib import Path
 
 from chajong.blending.blend import Blend, Member
 from chajong.blending.members import members_of
+from chajong.catalogue import Catalogue, known_catalogue
 from chajong.file_names import OUT_OF_FOLD
 from chajong.labels import Labels
 from chajong.manifest import Manifest
@@ -22,18 +23,21 @@ class Subject:
         folder: Of the run or the blend.
         runs: The run, or the members.
         blend: None for a run.
+        own_catalogue: A CSV that says which car each class is; none for the known one.
     """
 
     folder: Path
     runs: tuple[Run, ...]
     blend: Blend | None = None
+    own_catalogue: Path | None = None
 
     @classmethod
-    def open(cls, folder: Path) -> "Subject":
+    def open(cls, folder: Path, own_catalogue: Path | None = None) -> "Subject":
         """Open a run's or a blend's folder.
 
         Args:
             folder: The folder.
+            own_catalogue: A CSV that says which car each class is; none for the known one.
 
         Returns:
             The subject.
@@ -42,9 +46,9 @@ class Subject:
             RunError: If there is neither in it, it is damaged, or a member was trained again.
         """  # noqa: DOC502 raised by what it calls
         if not Blend.is_in(folder):
-            return cls(folder, (Run.load(folder),))
+            return cls(folder, (Run.load(folder),), None, own_catalogue)
         blend = Blend.load(folder)
-        return cls(folder, members_of(blend), blend)
+        return cls(folder, members_of(blend), blend, own_catalogue)
 
     @property
     def name(self) -> str:
@@ -55,6 +59,17 @@ class Subject:
     def labels(self) -> Labels:
         """The classes."""
         return self.runs[0].labels if self.blend is None else self.blend.labels
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Read which car each class is.
+
+        Returns:
+            The catalogue, of these classes.
+        """
+        own = self.own_catalogue
+        known = known_catalogue() if own is None else Catalogue.read(own)
+        return known.narrowed(self.labels.names)
 
     @property
     def started(self) -> str | None:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from chajong.blending.subject import Subject
-from chajong.catalogue import known_catalogue
 from chajong.comparison import Comparison
 from chajong.depths import Depths
 from chajong.diagnosis import Answer, Diagnosis, Mistaken
@@ -244,7 +243,7 @@ def _coverage(found: Diagnosis) -> Chart:
 
 
 def _stated(subject: Subject, table: Predictions) -> list[tuple[str, ...]]:
-    depths = Depths.of(known_catalogue(), subject.labels)
+    depths = Depths.of(subject.catalogue, subject.labels)
     risks = Risks.of(table, subject.labels, depths, subject.manifest.groups())
     return list(table_of([risks.stated(risk) for risk in SHOWN_RISKS]))
 

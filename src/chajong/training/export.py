@@ -15,7 +15,6 @@ import torch
 from chajong.blending.subject import Subject
 from chajong.bundle import FORMAT, RISKS, Bundle, put_in_place
 from chajong.bundle_facts import Facts, Golden, Proof
-from chajong.catalogue import known_catalogue
 from chajong.choices import Precision, Runtime
 from chajong.depths import Depths
 from chajong.environment import num_cores, package_version
@@ -77,6 +76,7 @@ def export(
     *,
     int8: bool = False,
     thumbnails: bool = False,
+    catalogue: Path | None = None,
 ) -> Bundle:
     """Export a run or a blend, and prove that the bundle answers as it does.
 
@@ -87,6 +87,7 @@ def export(
         labels: A CSV with the columns ID and label of those photos.
         int8: Whether to make 8-bit graphs too.
         thumbnails: Whether to put small pictures of training photos into the bundle.
+        catalogue: A CSV that says which car each class is; none for the known one.
 
     Returns:
         The bundle.
@@ -95,7 +96,7 @@ def export(
         BundleError: If there are too few photos, or ONNX Runtime in fp32 does not answer as torch
             does: nothing is written then.
     """  # noqa: DOC502 raised by what it calls
-    subject = _open(folder)
+    subject = _open(folder, catalogue)
     samples = (
         own_samples(subject.runs) if photos is None else samples_of(photos, labels, subject.labels)
     )
@@ -104,8 +105,9 @@ def export(
     return put_in_place(out, lambda draft: _make(subject, samples, draft, kind))
 
 
-def _open(folder: Path) -> Subject:
-    subject = Subject.open(folder)
+def _open(folder: Path, catalogue: Path | None) -> Subject:
+    subject = Subject.open(folder, catalogue)
+    _ = subject.catalogue  # refused now rather than after the work
     for run in subject.runs:
         if len(run.done) < len(run.models):
             raise RunError(
@@ -182,8 +184,7 @@ def _refuse(proof: Proof, why: Sequence[str]) -> None:
 
 
 def _bundle(folder: Path, facts: Facts, subject: Subject, golden: Golden) -> Bundle:
-    cars = known_catalogue().narrowed(subject.labels.names)
-    return Bundle(folder, facts, subject.labels, cars, golden, "")
+    return Bundle(folder, facts, subject.labels, subject.catalogue, golden, "")
 
 
 def _risks(subject: Subject) -> Risks | None:
@@ -191,7 +192,7 @@ def _risks(subject: Subject) -> Risks | None:
     # of a run none, of a blend the nested one.
     if subject.table is None:
         return None
-    depths = Depths.of(known_catalogue(), subject.labels)
+    depths = Depths.of(subject.catalogue, subject.labels)
     return Risks.of(subject.table, subject.labels, depths, subject.manifest.groups())
 
 
