@@ -82,3 +82,14 @@ def test_no_change_is_found_where_there_is_none() -> None:
     assert AS_IT_IS.is_none
     assert not AS_IT_IS.draw(5, 0).any()
     assert not ToneChange(exposure_spread=0.1).is_none
+
+
+@pytest.mark.parametrize(("num_here", "num_there"), [(100, 400), (400, 100)])
+def test_chance_is_seldom_taken_for_a_change(num_here: int, num_there: int) -> None:
+    found = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        shades = rng.normal(0.4, 0.1, (num_here + num_there, 1)) + np.linspace(-0.3, 0.3, 32)
+        rows = shades.clip(0, 1).astype(np.float32)
+        found.append(fit_change(rows[:num_here], rows[num_here:], seed) != AS_IT_IS)
+    assert sum(found) <= 4  # 1 in 40; more than 4 of 40 come in one of 300 cases

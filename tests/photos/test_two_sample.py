@@ -27,6 +27,30 @@ def test_the_interval_covers_the_truth_in_19_of_20_cases(copies: int) -> None:
     assert 0.92 < np.mean(hits) < 0.98
 
 
+@pytest.mark.parametrize(("num_groups", "of_each"), [(1, 12), (2, 10), (4, 5), (10, 1)])
+def test_few_groups_are_seldom_taken_for_a_difference(num_groups: int, of_each: int) -> None:
+    # 200 train photos and few cars in many photos each, all of one distribution.
+    is_test = np.arange(200 + num_groups * of_each) >= 200
+    groups = np.concatenate([np.arange(200), 200 + np.arange(num_groups).repeat(of_each)])
+    wrong = []
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        test = rng.normal(size=num_groups).repeat(of_each) + rng.normal(0, 0.1, len(groups) - 200)
+        found = auc(np.concatenate([rng.normal(size=200), test]), is_test, groups)
+        wrong.append(not found.low <= 0.5 <= found.high)
+    assert np.mean(wrong) < 0.08
+
+
+def test_an_area_of_one_may_be_chance() -> None:
+    values, is_test = np.arange(20.0), np.arange(20) >= 10
+    found = auc(values, is_test, np.arange(20))
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(0.025 ** (1 / 10))  # Clopper-Pearson of 10 of 10
+    below = auc(-values, is_test, np.arange(20))
+    assert (below.low, below.value) == (0, 0)
+    assert below.high == pytest.approx(1 - found.low)
+
+
 def test_groups_may_hold_photos_of_both_kinds_and_have_any_number() -> None:
     rng = np.random.default_rng(1)
     values, is_test, groups = rng.normal(size=60), np.arange(60) % 2 == 0, np.arange(60) // 2

@@ -214,14 +214,15 @@ def find_shift(
         embeddings: (n, d) features of a network, NaN where a photo could not be read.
 
     Returns:
-        The shift; none with fewer than `MIN_PHOTOS` readable photos of either part.
+        The shift; none with fewer than `MIN_PHOTOS` readable photos of either part, those of one
+        group counted once.
     """
     readable = manifest.table["readable"].to_numpy()
     is_test = (manifest.table["part"] == "test").to_numpy()[readable]
     num_test, num_train = int(is_test.sum()), int((~is_test).sum())
-    if min(num_test, num_train) < MIN_PHOTOS:
-        return None
     groups = manifest.table["group"].to_numpy()[readable].astype(np.intp)
+    if not _are_enough(groups, is_test):
+        return None
     differences = []
     for measure in MEASURES:
         values = measures.table[measure].to_numpy()[readable].astype(np.float64)
@@ -270,7 +271,7 @@ def _telltale(
     # What changed since the scan may lack features.
     seen = np.isfinite(embeddings).all(axis=1)
     is_test, ids = is_test[seen], ids[seen]
-    if min(is_test.sum(), (~is_test).sum()) < MIN_PHOTOS:
+    if not _are_enough(groups[seen], is_test):
         return None
     likeness = likeness_to_test(principal(embeddings[seen]), is_test, groups[seen])
     order = np.argsort(likeness, kind="stable")
@@ -280,6 +281,10 @@ def _telltale(
         tuple(map(str, test_like[:_NUM_TOLD])),
         tuple(map(str, train_like[:_NUM_TOLD])),
     )
+
+
+def _are_enough(groups: NDArray[np.intp], is_test: NDArray[np.bool_]) -> bool:
+    return min(len(np.unique(groups[mine])) for mine in (is_test, ~is_test)) >= MIN_PHOTOS
 
 
 def _spread(values: NDArray[np.float64]) -> Spread:

@@ -7,6 +7,7 @@ changes every photo somewhat differently.
 Shapes: n photos, m other photos, q quantiles, s side.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,17 +135,14 @@ def fit_change(here: NDArray[np.float32], there: NDArray[np.float32], seed: int)
         seed: Seed of the search.
 
     Returns:
-        The change; none where the photos differ no more than by chance (1 in 40).
+        The change; none where the photos differ no more than by chance: than two sets of these
+        sizes that are drawn from all of them (a permutation test; 1 in 40 of independent photos).
     """
     rng = np.random.default_rng(seed)
     here, there = _some(here, rng), _some(there, rng)
     goal, here64 = _profile(there), here.astype(np.float64)
     apart = _distance(here64, goal)
-    nulls = (
-        _distance(here64, _profile(here[rng.integers(len(here), size=len(there))]))
-        for _ in range(_NUM_NULLS)
-    )
-    if apart <= max(nulls):
+    if apart <= max(_distances_by_chance(here, there, rng)):
         return AS_IT_IS
     normals = rng.standard_normal((len(here), 2))
     best, best_apart, step = np.zeros(4), apart, 0.5
@@ -160,6 +158,15 @@ def fit_change(here: NDArray[np.float32], there: NDArray[np.float32], seed: int)
         else:
             step *= 0.85
     return ToneChange(*best.tolist())
+
+
+def _distances_by_chance(
+    here: NDArray[np.float32], there: NDArray[np.float32], rng: np.random.Generator
+) -> Iterator[float]:
+    both = np.concatenate([here, there])
+    for _ in range(_NUM_NULLS):
+        mixed = rng.permutation(both)
+        yield _distance(mixed[: len(here)].astype(np.float64), _profile(mixed[len(here) :]))
 
 
 def _some(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
