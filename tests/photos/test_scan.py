@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from chajong.photos.measuring import Helper, helpers, measure
@@ -92,3 +93,36 @@ def test_where_no_process_can_be_had_there_is_none(monkeypatch: pytest.MonkeyPat
         assert started == []
     with pytest.raises(OSError):
         Helper()
+
+
+def test_a_change_that_sets_the_time_back_is_seen(tmp_path: Path) -> None:
+    photo = put(tmp_path / "1.jpg", encoded(scene(1)))
+    first = scan([photo], tmp_path / "memory.parquet")
+    before = photo.stat()
+    data = bytearray(photo.read_bytes())
+    data[-3] ^= 1  # as many bytes, others
+    photo.write_bytes(data)
+    os.utime(photo, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = scan([photo], tmp_path / "memory.parquet")
+    assert second.table["sha256"][0] != first.table["sha256"][0]
+
+
+def test_a_scan_that_is_killed_keeps_what_it_read(photos: list[Path], tmp_path: Path) -> None:
+    memory = tmp_path / "memory.parquet"
+    program = (
+        "import os, sys, chajong.photos.scan as s\n"
+        "from pathlib import Path\n"
+        "s._CHUNK, s._WORTH_KEEPING, s.num_cores = 8, 16, lambda: 1\n"
+        "measure = s.measure\n"
+        "def killed(paths):\n"
+        "    if any(path.stem == '60' for path in paths):\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    return measure(paths)\n"
+        "s.measure = killed\n"
+        "s.scan([Path(path) for path in sys.argv[2:]], Path(sys.argv[1]), 0)\n"
+    )
+    words = [sys.executable, "-c", program, str(memory), *map(str, photos[:70])]
+    assert subprocess.run(words).returncode == -signal.SIGKILL
+    # After 16 and 32; after 64 it would have been too late.
+    assert pl.read_parquet(memory).height in (32, 40)
+    assert scan(photos, memory, 0).table["sha256"].null_count() == 1

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from chajong.environment import num_cores
 from chajong.errors import DataError, ResourceError
 from chajong.files import fingerprint, locked, make_folder, writing
 from chajong.photos.decode import Unreadable
@@ -207,7 +208,7 @@ def _make(
         store.write(row, _square(path, name, preprocess))
         return row
 
-    num_threads = num_threads or len(os.sched_getaffinity(0))
+    num_threads = num_threads or num_cores()
     finished: list[int] = []
     with ThreadPoolExecutor(num_threads) as pool, Progress("caching photos", len(photos)) as bar:
         try:

@@ -107,7 +107,7 @@ def measure(paths: Sequence[Path]) -> list[Row]:
         paths: The photos.
 
     Returns:
-        A row each: `path`, `size_bytes`, `mtime_ns`, `sha256`, and of a readable photo `width_px`,
+        A row each: `path`, `size_bytes`, `ctime_ns`, `sha256`, and of a readable photo `width_px`,
         `height_px`, `format`, `MEASURED` and `thumb`; of another the `reason`.
     """
     # Numbers are found for a whole chunk at once: threads wait for each other at every step of
@@ -135,13 +135,14 @@ def stamp_of(path: Path) -> tuple[str, int, int] | None:
         path: The file.
 
     Returns:
-        Its path, size in bytes and time of change in ns; none if it is not there.
+        Its path, size in bytes and when it was last changed in any way, in ns (ctime: no program
+        sets it back, as some do with mtime); none if it is not there.
     """
     try:
         info = path.stat()
     except OSError:
         return None
-    return str(path), info.st_size, info.st_mtime_ns
+    return str(path), info.st_size, info.st_ctime_ns
 
 
 class _Look(NamedTuple):
@@ -157,7 +158,7 @@ def _read(path: Path) -> tuple[Row, _Look | None]:
     try:
         stamp = stamp_of(path)  # before reading: a file changed meanwhile is read again next time
         data = read_file(path)
-        row["size_bytes"], row["mtime_ns"] = stamp[1:] if stamp is not None else (len(data), None)
+        row["size_bytes"], row["ctime_ns"] = stamp[1:] if stamp is not None else (len(data), None)
         row["sha256"] = hashlib.sha256(data).hexdigest()
         photo = decode(data, at_least_px=_GREY_PX)
     except Unreadable as error:

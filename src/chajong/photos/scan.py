@@ -19,10 +19,11 @@ from chajong.photos.duplicates import THUMB_PX
 from chajong.photos.measuring import MEASURED, Row, helpers, measure, stamp_of
 from chajong.progress import Progress
 
-SCAN_VERSION = 4
+SCAN_VERSION = 5
 """Goes up whenever a photo would be measured differently, so that old memories are not used."""
 
 _CHUNK = 32
+_WORTH_KEEPING = 4096  # photos
 _WORTH_A_HELPER = 16 * 2**20  # bytes of photos: reading them takes longer than to start a process
 
 _FACTS = ("size_bytes", "sha256", "width_px", "height_px", "format", "reason")
@@ -30,7 +31,7 @@ _COLUMNS = pl.Schema(
     {
         "path": pl.String(),
         "size_bytes": pl.Int64(),
-        "mtime_ns": pl.Int64(),
+        "ctime_ns": pl.Int64(),
         "sha256": pl.String(),
         "width_px": pl.Int64(),
         "height_px": pl.Int64(),
@@ -87,23 +88,31 @@ def scan(paths: Sequence[Path], memory: Path, num_helpers: int | None = None) ->
     stamps = [stamp_of(path) for path in paths]
     missing = [i for i, stamp in enumerate(stamps) if stamp is None or stamp not in known]
     rows: list[Row | None] = [known.get(stamp) if stamp else None for stamp in stamps]
-    try:
-        if missing:
-            if num_helpers is None:
-                num_bytes = sum(stamp[1] for stamp in map(stamps.__getitem__, missing) if stamp)
-                num_helpers = min(num_cores() - 1, num_bytes // _WORTH_A_HELPER)
-            _read_missing(paths, missing, rows, num_helpers)
-    finally:  # what was read before an error or Ctrl-C is not lost
-        table = pl.DataFrame([row for row in rows if row is not None], schema=_COLUMNS)
-        if missing:
-            _remember(memory, table)
+    if missing:
+        if num_helpers is None:
+            num_bytes = sum(stamp[1] for stamp in map(stamps.__getitem__, missing) if stamp)
+            num_helpers = min(num_cores() - 1, num_bytes // _WORTH_A_HELPER)
+
+        def keep() -> None:
+            _remember(memory, _table(rows))
+
+        try:
+            _read_missing(paths, missing, rows, num_helpers, keep)
+        finally:  # what was read before an error or Ctrl-C is not lost
+            keep()
+    table = _table(rows)
     return Scan(table.select(_FACTS), table.select(MEASURED), _thumbs(table["thumb"]))
 
 
 def _read_missing(
-    paths: Sequence[Path], missing: list[int], rows: list[Row | None], num_helpers: int
+    paths: Sequence[Path],
+    missing: list[int],
+    rows: list[Row | None],
+    num_helpers: int,
+    keep: Callable[[], None],
 ) -> None:
     # Fill in the rows that are missing: a thread for each core, of which some only ask a helper.
+    # They are kept now and then, for a kill asks nobody: each time there are twice as many.
     chunks = [missing[at : at + _CHUNK] for at in range(0, len(missing), _CHUNK)]
     idle: SimpleQueue[Callable[[Sequence[Path]], list[Row]]] = SimpleQueue()
 
@@ -114,6 +123,7 @@ def _read_missing(
         finally:
             idle.put(someone)
 
+    num_new, keep_from = 0, max(_WORTH_KEEPING, len(paths) - len(missing))
     progress = Progress("reading photos", len(missing))
     with progress, ThreadPoolExecutor(num_cores()) as threads, helpers(num_helpers) as others:
         for someone in [measure] * (num_cores() - len(others)) + [each.measure for each in others]:
@@ -124,13 +134,21 @@ def _read_missing(
                 for place, row in zip(chunk, future.result(), strict=True):
                     rows[place] = row
                 progress.advance(len(chunk))
+                num_new += len(chunk)
+                if num_new >= keep_from:
+                    keep()
+                    keep_from = 2 * num_new
         finally:  # Ctrl-C should not wait for all of them
             threads.shutdown(wait=False, cancel_futures=True)
 
 
+def _table(rows: Sequence[Row | None]) -> pl.DataFrame:
+    return pl.DataFrame([row for row in rows if row is not None], schema=_COLUMNS)
+
+
 def _remembered(memory: Path) -> dict[tuple[str, int, int], Row]:
     return {
-        (row["path"], row["size_bytes"], row["mtime_ns"]): row
+        (row["path"], row["size_bytes"], row["ctime_ns"]): row
         for row in read_memory(memory, _COLUMNS).iter_rows(named=True)
     }
 

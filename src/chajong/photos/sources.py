@@ -101,7 +101,7 @@ def _stamp(path: Path) -> str:
         found = path.stat()
     except OSError as error:
         return f"{path.absolute()} {error.errno}"
-    return f"{path.absolute()} {found.st_size} {found.st_mtime_ns}"
+    return f"{path.absolute()} {found.st_size} {found.st_ctime_ns}"
 
 
 def _from_names(root: Path, found: Iterator[str], where: str) -> Source:
