@@ -269,3 +269,21 @@ def test_the_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert default_cache_folder() == Path("/xdg/chajong")
     monkeypatch.setenv("CHAJONG_CACHE", "~/own")
     assert default_cache_folder() == tmp_path / "own"
+
+
+def test_a_whole_cache_is_used_where_nothing_may_be_written(nobody: Path) -> None:
+    user = os.geteuid()
+    os.seteuid(os.getuid())
+    try:
+        files = make_photos(nobody / "photos", 6)
+        check(build_cache(files, SQUASH, nobody / "cache"), files)
+        for path in (nobody / "cache").iterdir():
+            path.chmod(0o444)
+        (nobody / "cache").chmod(0o555)
+    finally:
+        os.seteuid(user)
+    with pytest.raises(PermissionError):
+        (nobody / "cache" / "more").touch()
+    check(build_cache(files, SQUASH, nobody / "cache"), files)
+    if user == os.getuid():  # so that it can be taken away
+        (nobody / "cache").chmod(0o755)

@@ -108,12 +108,23 @@ def build_cache(
             "Raise --cache-limit or make data.size_px smaller."
         )
     key = fingerprint("cache", preprocess.fingerprint, names)
-    stem = make_folder(folder) / f"{preprocess.size_px}px-{preprocess.aspect}-{key}"
+    stem = folder / f"{preprocess.size_px}px-{preprocess.aspect}-{key}"
     pixels = stem.with_suffix(".pixels")
-    with _alone(stem.with_suffix(".lock")), _opened(stem, size, len(names), what) as store:
-        photos = [(row, names[row], files[names[row]]) for row in store.missing()]
-        _make(store, photos, preprocess, num_threads)
+    if not _is_whole(stem, size, len(names)):
+        make_folder(folder)
+        with _alone(stem.with_suffix(".lock")), _opened(stem, size, len(names), what) as store:
+            photos = [(row, names[row], files[names[row]]) for row in store.missing()]
+            _make(store, photos, preprocess, num_threads)
     return Cache(np.asarray(np.memmap(pixels, np.uint8, "r", shape=shape)), rows)
+
+
+# A whole cache may belong to another user, or lie where nothing may be written.
+def _is_whole(stem: Path, size_bytes: int, num_photos: int) -> bool:
+    try:
+        has_all = stem.with_suffix(".pixels").stat().st_size == size_bytes
+        return has_all and stem.with_suffix(".done").read_bytes() == b"\1" * num_photos
+    except OSError:
+        return False
 
 
 # Waits until no other process builds the same cache.
