@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +136,20 @@ def test_damaged_files(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"damaged")
     with pytest.raises(DataError, match=r"cannot be read|labels\.json is damaged"):
         Manifest.load(tmp_path)
+
+
+def test_the_issues_of_another_audit_are_refused(tmp_path: Path) -> None:
+    example().save(tmp_path / "one")
+    other = replace(example(), issues=example().issues.head(0))
+    other.save(tmp_path / "other")
+    shutil.copy(tmp_path / "other/issues.parquet", tmp_path / "one")
+    with pytest.raises(DataError, match="do not belong together"):
+        Manifest.load(tmp_path / "one")
+    # Before, the issues were not vouched for.
+    path = tmp_path / "one/manifest.parquet"
+    texts = {name: text for name, text in read_texts(path).items() if name != "issues"}
+    write_table(path, pl.read_parquet(path), texts)
+    assert Manifest.load(tmp_path / "one").issues.is_empty()
 
 
 def test_files_of_two_manifests_are_not_mixed(tmp_path: Path) -> None:

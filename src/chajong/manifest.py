@@ -1,5 +1,6 @@
 """The manifest: every photo of a data set, what is known of it, and what is wrong with it."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -167,7 +168,11 @@ class Manifest:
         self.labels.save(folder / LABELS)
         write_table(folder / _ISSUES, self.issues)
         # Last, because it vouches for the other two.
-        facts = {"root": str(self.root), "fingerprint": self.fingerprint}
+        facts = {
+            "root": str(self.root),
+            "fingerprint": self.fingerprint,
+            "issues": _sha256(folder / _ISSUES),
+        }
         write_table(folder / _PHOTOS, self.table, metadata=facts)
 
     @classmethod
@@ -189,6 +194,7 @@ class Manifest:
             facts = read_texts(folder / _PHOTOS)
             table = read_parquet(folder / _PHOTOS)
             issues = read_parquet(folder / _ISSUES)
+            issues_sha256 = _sha256(folder / _ISSUES)
             root = Path(facts["root"])
         except (OSError, KeyError, pl.exceptions.PolarsError) as error:
             raise DataError(
@@ -200,9 +206,15 @@ class Manifest:
             scene = pl.when(own).then(-1 - pl.int_range(pl.len())).otherwise("group")
             table = table.with_columns(scene=scene.cast(pl.Int64))
         manifest = cls(Labels.load(folder / LABELS), root, table, issues)
-        if manifest.fingerprint != facts.get("fingerprint"):
+        # Older versions did not vouch for the issues.
+        is_theirs = facts.get("issues", issues_sha256) == issues_sha256
+        if not is_theirs or manifest.fingerprint != facts.get("fingerprint"):
             raise DataError(
                 f"The files of the manifest in {folder} do not belong together. Make it again"
                 " with: chajong audit DATA"
             )
         return manifest
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
