@@ -4,9 +4,10 @@ from typing import get_args
 
 import pytest
 import torch
+from torch.nn import functional
 
 from chajong.recipe import ViewName
-from chajong.training.views import VIEWS, cost
+from chajong.training.views import VIEWS, cost, side_of
 
 
 def _photo(side: int = 96) -> torch.Tensor:
@@ -48,6 +49,16 @@ def test_views_show_where_they_say() -> None:
         > 0.45
         > float(VIEWS["darker"](x * 0.5).max())
     )
+
+
+@pytest.mark.parametrize("side_px", [96, 128, 224])
+def test_a_smaller_view_is_what_interpolate_makes(side_px: int) -> None:
+    x = torch.rand(2, 3, side_px, side_px, generator=torch.Generator().manual_seed(0))
+    found = VIEWS["small"](x)
+    size = (side_of("small", side_px),) * 2
+    assert size < x.shape[2:]
+    wanted = functional.interpolate(x, size, mode="bilinear", antialias=True)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
 
 
 def test_larger_views_cost_more() -> None:

@@ -133,9 +133,22 @@ def side_of(view: str, side_px: int) -> int:
 
 def _resized(x: Tensor, factor: float) -> Tensor:
     side = max(1, round(x.shape[3] * factor / _STRIDE_PX)) * _STRIDE_PX
-    return functional.interpolate(
-        x, (side, side), mode="bilinear", align_corners=False, antialias=side < x.shape[3]
-    ).clamp(0, 1)
+    if side < x.shape[3]:
+        # Not by `interpolate`: in a graph OpenVINO overlooks that it is to be antialiased. Weights
+        # of a pixel sum to 1, so that nothing leaves [0, 1]; clamped, OpenVINO may not compute it.
+        means = _means(x, side)
+        return means @ x @ means.T
+    return functional.interpolate(x, (side, side), mode="bilinear", align_corners=False).clamp(0, 1)
+
+
+def _means(x: Tensor, smaller: int) -> Tensor:
+    # (smaller, s): the weight of each old pixel of a line in each new one, as `interpolate` has it
+    # with antialiasing: a triangle, as wide as a new pixel on both sides of its middle.
+    scale = x.shape[3] / smaller
+    middles = (torch.arange(smaller, device=x.device) + 0.5) * scale
+    away = (torch.arange(x.shape[3], device=x.device) + 0.5 - middles[:, None]).abs()
+    weights = (1 - away / scale).clamp(min=0)
+    return weights / weights.sum(dim=1, keepdim=True)
 
 
 def _warped(x: Tensor, scale: float = 1.0, shift: float = 0.0, stretch: float = 1.0) -> Tensor:
@@ -144,7 +157,7 @@ def _warped(x: Tensor, scale: float = 1.0, shift: float = 0.0, stretch: float = 
     # one after the other, by inner products: exported, `grid_sample` takes ten times as long.
     rows = _samples(x, scale * stretch, 0.0)
     columns = _samples(x, scale, shift)
-    return (rows @ (x - _GREY) @ columns.T + _GREY).clamp(0, 1)
+    return rows @ (x - _GREY) @ columns.T + _GREY
 
 
 def _samples(x: Tensor, scale: float, shift: float) -> Tensor:
