@@ -58,7 +58,7 @@ CHANGES: tuple[tuple[str, str, str], ...] = (
 ELSEWHERE: tuple[tuple[str, str], ...] = (
     (r"git clone .*|cd chajong", "gets this very project"),
     (r"make \w+", "continuous integration runs it"),
-    (r"pip install .*", "needs a package index"),
+    (r"(\.venv/bin/)?pip (install|wheel) .*", "needs a package index"),
     (r"python -m benchmarks\.\w+.*", "a measurement that takes minutes on real photos"),
     (r"curl .*", "tests/serving/test_service.py asks a real service"),
     (r"docker .*", "needs a container engine; tests/serving/test_deploy.py reads the files"),
