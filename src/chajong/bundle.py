@@ -25,10 +25,10 @@ from typing import Any, TypeVar
 
 from chajong.bundle_facts import Facts, Golden, Proof
 from chajong.catalogue import Catalogue, known_catalogue
-from chajong.checksums import SUMS, copy_checked, touched, write_sums
+from chajong.checksums import copy_checked, touched, write_sums
 from chajong.choices import Precision, Runtime
 from chajong.errors import BundleError, DataError
-from chajong.file_names import LABELS
+from chajong.file_names import BUNDLE, LABELS, SUMS
 from chajong.files import (
     fingerprint,
     read_json,
@@ -47,7 +47,7 @@ T = TypeVar("T")
 FORMAT = 2
 """The version of bundles that this version of chajong makes."""
 
-_FACTS, _CATALOGUE = "bundle.json", "catalogue.csv"
+_CATALOGUE = "catalogue.csv"
 _GOLDEN, _CARD = "golden/golden.json", "card.json"
 RISKS = "risks.parquet"
 """What holds `Bundle.risks`; `Facts.risks` names it."""
@@ -194,7 +194,7 @@ class Bundle:
             raise BundleError(
                 f"There is no bundle in {folder}. Make one with: chajong export RUN|BLEND"
             )
-        made = _read(folder / _FACTS, _Format).format
+        made = _read(folder / BUNDLE, _Format).format
         if made > FORMAT:
             raise BundleError(
                 f"{folder} was made by a newer version (format {made}; this one reads up to "
@@ -203,7 +203,7 @@ class Bundle:
         for problem in touched(folder):
             raise BundleError(f"{folder} is not as it was made: {problem}. {_ADVICE}")
         try:
-            facts = _read(folder / _FACTS, Facts)
+            facts = _read(folder / BUNDLE, Facts)
             return cls(
                 folder,
                 facts,
@@ -255,7 +255,7 @@ class Bundle:
             card: The model card.
             text: The same for people, as Markdown.
         """
-        write_json(self.folder / _FACTS, asdict(self.facts))
+        write_json(self.folder / BUNDLE, asdict(self.facts))
         if self.risks is not None and self.facts.risks is not None:
             self.risks.save(self.folder / self.facts.risks)
         self.learned.save(self.folder / LABELS)
@@ -275,7 +275,7 @@ class Bundle:
         Returns:
             Whether there is one, whole or not.
         """
-        return (folder / _FACTS).is_file()
+        return (folder / BUNDLE).is_file()
 
 
 def put_in_place(out: Path, make: Callable[[Path], None]) -> Bundle:
@@ -319,7 +319,7 @@ def refuse_inside(path: Path) -> None:
 
 
 def _keep_added(out: Path, new: Bundle) -> None:
-    old = _read(out / _FACTS, Facts).added if Bundle.is_in(out) else ()
+    old = _read(out / BUNDLE, Facts).added if Bundle.is_in(out) else ()
     if lost := [each.name for each in old if each.name not in new.labels.names]:
         raise BundleError(
             f"{out} has classes that were added to it and that the new one lacks: {listed(lost)}. "

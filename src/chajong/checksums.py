@@ -4,11 +4,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from chajong.file_names import SUMS
 from chajong.files import make_folder, sha256_of, write_text, writing
 from chajong.wording import listed
-
-SUMS = "SHA256SUMS"
-"""The file that lists the checksums of all others."""
 
 
 def write_sums(folder: Path) -> None:

@@ -9,6 +9,18 @@ RECIPE = "recipe.yaml"
 LABELS = "labels.json"
 """The classes of a manifest, and so of a run, and of a bundle."""
 
+MANIFEST = "manifest.parquet"
+"""The photos of a manifest."""
+
+ISSUES = "issues.parquet"
+"""What is wrong with them."""
+
+BUNDLE = "bundle.json"
+"""How a bundle is asked, without which a folder is none."""
+
+SUMS = "SHA256SUMS"
+"""The checksums of its other files."""
+
 SPLIT = "split.parquet"
 """The folds of a run."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from chajong.errors import DataError
-from chajong.file_names import LABELS
+from chajong.file_names import ISSUES, LABELS, MANIFEST
 from chajong.files import fingerprint, write_table
 from chajong.labels import Labels
 from chajong.parquet import read_parquet, read_texts
@@ -42,8 +42,6 @@ ISSUE_COLUMNS = pl.Schema(
         "detail": pl.String,
     }
 )
-
-_PHOTOS, _ISSUES = "manifest.parquet", "issues.parquet"
 
 
 @dataclass(frozen=True)
@@ -166,14 +164,14 @@ class Manifest:
             folder: Where to; made where it is missing.
         """
         self.labels.save(folder / LABELS)
-        write_table(folder / _ISSUES, self.issues)
+        write_table(folder / ISSUES, self.issues)
         # Last, because it vouches for the other two.
         facts = {
             "root": str(self.root),
             "fingerprint": self.fingerprint,
-            "issues": _sha256(folder / _ISSUES),
+            "issues": _sha256(folder / ISSUES),
         }
-        write_table(folder / _PHOTOS, self.table, metadata=facts)
+        write_table(folder / MANIFEST, self.table, metadata=facts)
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest":
@@ -188,13 +186,13 @@ class Manifest:
         Raises:
             DataError: If it is missing or damaged, or its files belong to different manifests.
         """
-        if not (folder / _PHOTOS).is_file():
+        if not (folder / MANIFEST).is_file():
             raise DataError(f"There is no manifest in {folder}. Make one with: chajong audit DATA")
         try:
-            facts = read_texts(folder / _PHOTOS)
-            table = read_parquet(folder / _PHOTOS)
-            issues = read_parquet(folder / _ISSUES)
-            issues_sha256 = _sha256(folder / _ISSUES)
+            facts = read_texts(folder / MANIFEST)
+            table = read_parquet(folder / MANIFEST)
+            issues = read_parquet(folder / ISSUES)
+            issues_sha256 = _sha256(folder / ISSUES)
             root = Path(facts["root"])
         except (OSError, KeyError, pl.exceptions.PolarsError) as error:
             raise DataError(

@@ -78,6 +78,28 @@ def test_too_few_photos_have_no_shift(num_train: int, num_test: int) -> None:
     assert find_shift(manifest, measured(manifest)) is None
 
 
+@pytest.mark.parametrize("few", ["train", "test"])
+def test_photos_of_one_group_count_once(few: str) -> None:
+    for num_groups in (MIN_PHOTOS - 1, MIN_PHOTOS):
+        many, grouped = list(range(100, 200)), [n // 5 for n in range(5 * num_groups)]
+        train, test = (grouped, many) if few == "train" else (many, grouped)
+        rows = photo_rows(["a"] * len(train) + [None] * len(test), train + test)
+        shift = find_shift(manifest_of(rows), measured(manifest_of(rows)))
+        assert (shift is None) == (num_groups < MIN_PHOTOS)
+
+
+def test_features_of_too_few_groups_say_nothing() -> None:
+    rows = photo_rows(["a"] * 100 + [None] * 60, [*range(100), *range(100, 112)] + [112] * 48)
+    manifest = manifest_of(rows)
+    features = embedded(manifest, 2)
+    features[100:104] = np.nan  # leaves 56 test photos of 9 groups
+    for wanted in (True, False):
+        shift = find_shift(manifest, measured(manifest), features)
+        assert shift is not None
+        assert (shift.telltale is None) == wanted
+        features[100:104] = 2
+
+
 def test_unreadable_photos_do_not_count() -> None:
     manifest = data(30, 30)
     measures = measured(manifest, brightness=0.5).table

@@ -1,5 +1,7 @@
 """Two samples told apart: the area is scikit-learn's, its interval covers, chance is a half."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -39,6 +41,29 @@ def test_few_groups_are_seldom_taken_for_a_difference(num_groups: int, of_each: 
         found = auc(np.concatenate([rng.normal(size=200), test]), is_test, groups)
         wrong.append(not found.low <= 0.5 <= found.high)
     assert np.mean(wrong) < 0.08
+
+
+@pytest.mark.parametrize(("num", "away"), [(10, 1.5), (20, 2.5), (40, 3.0)])
+def test_the_interval_covers_areas_near_one(num: int, away: float) -> None:
+    is_test = np.arange(2 * num) >= num
+    truth = NormalDist().cdf(away / 2**0.5)
+    hits = []
+    for seed in range(400):
+        values = np.random.default_rng(seed).normal(size=2 * num) + away * is_test
+        found = auc(values, is_test, np.arange(2 * num))
+        hits.append(found.low <= truth <= found.high)
+    assert np.mean(hits) > 0.93
+
+
+def test_an_interval_is_no_narrower_for_a_single_overlap() -> None:
+    values, is_test = np.arange(20.0), np.arange(20) >= 10
+    values[[9, 10]] = values[[10, 9]]
+    found = auc(values, is_test, np.arange(20))
+    assert found.value == pytest.approx(0.99)
+    assert 0.6 < found.low < 0.9
+    assert found.value < found.high < 1
+    below = auc(-values, is_test, np.arange(20))
+    assert (below.low, below.high) == pytest.approx((1 - found.high, 1 - found.low))
 
 
 def test_an_area_of_one_may_be_chance() -> None:

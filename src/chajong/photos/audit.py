@@ -109,7 +109,7 @@ class Audit:
             yield f"corrections carried out first: {self.corrected}"
         yield from summary(self.manifest)
         if self.shift is None:
-            yield "no shift: there are too few test photos to compare with"
+            yield "no shift: too few test or train photos to compare (duplicates count once)"
         else:
             yield from self.shift.lines()
             light = self.shift.proposal()

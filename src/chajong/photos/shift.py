@@ -27,7 +27,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """The quantiles that a spread tells."""
 
 MIN_PHOTOS = 10
-"""Test photos, and train photos, below which nothing can be said."""
+"""Test photos, and train photos, below which nothing can be said; a group of them counts once."""
 
 _FROM: tuple[tuple[float, Verdict], ...] = ((0.474, "large"), (0.33, "medium"), (0.147, "small"))
 _MARGIN, _STEP = 1.15, 0.05  # single photos change more than their quantiles; of a factor

@@ -136,7 +136,9 @@ def fit_change(here: NDArray[np.float32], there: NDArray[np.float32], seed: int)
 
     Returns:
         The change; none where the photos differ no more than by chance: than two sets of these
-        sizes that are drawn from all of them (a permutation test; 1 in 40 of independent photos).
+        sizes that are drawn from all of them (a permutation test; by chance 1 in 40 sets of
+        independent photos pass it). Near-duplicates are not known here, and count as independent:
+        with many of them, photos of one origin pass more often.
     """
     rng = np.random.default_rng(seed)
     here, there = _some(here, rng), _some(there, rng)

@@ -8,9 +8,8 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from chajong.checksums import SUMS
 from chajong.errors import DataError
-from chajong.file_names import BLEND, OUT_OF_FOLD, RECIPE, RUN
+from chajong.file_names import BLEND, BUNDLE, ISSUES, MANIFEST, OUT_OF_FOLD, RECIPE, RUN, SUMS
 from chajong.wording import nfc
 
 # Also what cannot be opened, such as .heic: it becomes a photo with a status that says so.
@@ -22,8 +21,8 @@ PHOTO_SUFFIXES = (
 _OURS = (
     (RUN, RECIPE),
     (BLEND, OUT_OF_FOLD),
-    ("manifest.parquet", "issues.parquet"),
-    ("bundle.json", SUMS),
+    (MANIFEST, ISSUES),
+    (BUNDLE, SUMS),
 )
 
 
