@@ -28,6 +28,11 @@ no torch; what a verb needs is imported when it is called.
 
 Verbs tell on standard error how far they are; `with chajong.quiet():` silences that. `examples/`
 has a file for each stage.
+
+Other names here: `suspects` is `find_suspects`, `runs list` is `list_runs`, `recipes show` is
+`load_recipe(...).to_yaml()`, `add-class --undo` is `remove_class`, `predict BUNDLE --risk` is
+`verdicts`, and `--set` is `changes`. The service, `review`, `watch`, `doctor`, `demo`, `classes`,
+the list of recipes, `runs board`, `runs push` and the bin are commands only.
 """
 
 
