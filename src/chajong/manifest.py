@@ -1,6 +1,5 @@
 """The manifest: every photo of a data set, what is known of it, and what is wrong with it."""
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +8,7 @@ import polars as pl
 
 from chajong.errors import DataError
 from chajong.file_names import ISSUES, LABELS, MANIFEST
-from chajong.files import fingerprint, write_table
+from chajong.files import fingerprint, sha256_of, write_table
 from chajong.labels import Labels
 from chajong.parquet import read_parquet, read_texts
 from chajong.wording import listed
@@ -169,7 +168,7 @@ class Manifest:
         facts = {
             "root": str(self.root),
             "fingerprint": self.fingerprint,
-            "issues": _sha256(folder / ISSUES),
+            "issues": sha256_of(folder / ISSUES),
         }
         write_table(folder / MANIFEST, self.table, metadata=facts)
 
@@ -192,7 +191,7 @@ class Manifest:
             facts = read_texts(folder / MANIFEST)
             table = read_parquet(folder / MANIFEST)
             issues = read_parquet(folder / ISSUES)
-            issues_sha256 = _sha256(folder / ISSUES)
+            issues_sha256 = sha256_of(folder / ISSUES)
             root = Path(facts["root"])
         except (OSError, KeyError, pl.exceptions.PolarsError) as error:
             raise DataError(
@@ -212,7 +211,3 @@ class Manifest:
                 " with: chajong audit DATA"
             )
         return manifest
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -269,6 +270,25 @@ def test_the_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert default_cache_folder() == Path("/xdg/chajong")
     monkeypatch.setenv("CHAJONG_CACHE", "~/own")
     assert default_cache_folder() == tmp_path / "own"
+
+
+def test_threads_are_as_many_as_a_container_may_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    class Noted(ThreadPoolExecutor):
+        def __init__(self, num: int) -> None:
+            started.append(num)
+            super().__init__(num)
+
+    (tmp_path / "cpu.max").write_text("300000 100000\n")
+    monkeypatch.setattr("chajong.environment._CONTAINER", tmp_path)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setattr("chajong.photos.cache.ThreadPoolExecutor", Noted)
+    files = make_photos(tmp_path / "photos", 6)
+    check(build_cache(files, SQUASH, tmp_path / "cache"), files)
+    assert started == [3]
 
 
 def test_a_whole_cache_is_used_where_nothing_may_be_written(nobody: Path) -> None:

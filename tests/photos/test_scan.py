@@ -95,14 +95,20 @@ def test_where_no_process_can_be_had_there_is_none(monkeypatch: pytest.MonkeyPat
         Helper()
 
 
+def edit_quietly(photo: Path) -> None:
+    """Change one byte of a file; its size and the time of its content stay."""
+    before = photo.stat()
+    time.sleep(0.02)  # the clock of files ticks every 10 ms at most
+    data = bytearray(photo.read_bytes())
+    data[-3] ^= 1
+    photo.write_bytes(data)
+    os.utime(photo, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def test_a_change_that_sets_the_time_back_is_seen(tmp_path: Path) -> None:
     photo = put(tmp_path / "1.jpg", encoded(scene(1)))
     first = scan([photo], tmp_path / "memory.parquet")
-    before = photo.stat()
-    data = bytearray(photo.read_bytes())
-    data[-3] ^= 1  # as many bytes, others
-    photo.write_bytes(data)
-    os.utime(photo, ns=(before.st_atime_ns, before.st_mtime_ns))
+    edit_quietly(photo)
     second = scan([photo], tmp_path / "memory.parquet")
     assert second.table["sha256"][0] != first.table["sha256"][0]
 
@@ -110,12 +116,15 @@ def test_a_change_that_sets_the_time_back_is_seen(tmp_path: Path) -> None:
 def test_a_scan_that_is_killed_keeps_what_it_read(photos: list[Path], tmp_path: Path) -> None:
     memory = tmp_path / "memory.parquet"
     program = (
-        "import os, sys, chajong.photos.scan as s\n"
+        "import os, sys, time, chajong.photos.scan as s\n"
         "from pathlib import Path\n"
         "s._CHUNK, s._WORTH_KEEPING, s.num_cores = 8, 16, lambda: 1\n"
         "measure = s.measure\n"
         "def killed(paths):\n"
         "    if any(path.stem == '60' for path in paths):\n"
+        "        deadline = time.monotonic() + 3\n"
+        "        while not Path(sys.argv[1]).exists() and time.monotonic() < deadline:\n"
+        "            time.sleep(0.01)\n"
         "        os.kill(os.getpid(), 9)\n"
         "    return measure(paths)\n"
         "s.measure = killed\n"
