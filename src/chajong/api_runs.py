@@ -234,20 +234,22 @@ def report(
     from chajong.errors import RunError
     from chajong.reporting.report_page import PAGE, comparison_page, report_page
 
-    is_comparison = isinstance(of, Comparison) or folder_of(of).is_file()
-    if is_comparison and catalogue is not None:
-        raise RunError("The page of a comparison names no cars: leave the catalogue out.")
     if isinstance(of, Comparison):
         if out is None:
             raise RunError("A comparison lies nowhere: say where its page goes, out='page.html'.")
-        return comparison_page(of, Path(out))
-    where = folder_of(of)
-    if is_comparison:
+        found, page = of, Path(out)
+    else:
+        where = folder_of(of)
+        if not where.is_file():
+            subject = Subject.open(where, path_of(catalogue))
+            return report_page(subject, path_of(out) or where / PAGE)
         page = path_of(out) or where.with_suffix(".html")
         if page.resolve() == where.resolve():
             raise RunError(f"The page would take the place of {where}. Choose another --out.")
-        return comparison_page(Comparison.load(where), page)
-    return report_page(Subject.open(where, path_of(catalogue)), path_of(out) or where / PAGE)
+        found = Comparison.load(where)
+    if catalogue is not None:
+        raise RunError("The page of a comparison names no cars: leave the catalogue out.")
+    return comparison_page(found, page)
 
 
 def _folders(side: Run | StrPath | Sequence[Run | StrPath]) -> list[Path]:

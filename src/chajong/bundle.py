@@ -221,16 +221,8 @@ class Bundle:
 
         Raises:
             BundleError: If there is another one, or none.
-        """
-        try:
-            text = (self.folder / SUMS).read_text(encoding="utf-8")
-        except OSError:
-            text = ""
-        if fingerprint("bundle", text) != self.fingerprint:
-            raise BundleError(
-                f"Another bundle took the place of {self.folder} while it was opened. Run the same "
-                "command again."
-            )
+        """  # noqa: DOC502 raised by what it calls
+        self._checksums()
 
     def copy_to(self, folder: Path) -> None:
         """Copy its files as they were when it was opened.
@@ -239,14 +231,24 @@ class Bundle:
             folder: Where to.
 
         Raises:
-            BundleError: If a file was changed since.
+            BundleError: If a file was changed since, or another bundle took its place.
         """
-        text = (self.folder / SUMS).read_text(encoding="utf-8")
-        same = fingerprint("bundle", text) == self.fingerprint
-        if not same or copy_checked(text, self.folder, folder) is not None:
+        if copy_checked(self._checksums(), self.folder, folder) is not None:
             raise BundleError(
                 f"{self.folder} was changed while it was copied. Run the same command again."
             )
+
+    def _checksums(self) -> str:
+        try:
+            text = (self.folder / SUMS).read_text(encoding="utf-8")
+        except OSError:
+            text = ""
+        if fingerprint("bundle", text) != self.fingerprint:
+            raise BundleError(
+                f"Another bundle took the place of {self.folder} since it was opened. Run the same "
+                "command again."
+            )
+        return text
 
     def save(self, card: dict[str, Any], text: str) -> None:
         """Write what is not in its folder yet, and the checksums of everything last.

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from typer.core import TyperCommand
 
-from chajong.choices import FillUnreadable, IfUnreadable, Layout
+from chajong.cli_answers import evaluate, submit
 from chajong.cli_bundle import add_class, export, predict
+from chajong.cli_classes import classes
 from chajong.cli_oof import blend, expect, suspects
 from chajong.cli_options import (
     CacheOption,
-    CatalogueOption,
     CorrectionsOption,
     Data,
     LayoutOption,
@@ -288,102 +286,9 @@ def train(
 
 for command in (
     *(suspects, review, blend, expect, compare, report, watch),
-    *(export, predict, add_class, serve),
+    *(export, predict, add_class, serve, evaluate, classes, submit),
 ):
     app.command()(command)
-
-
-@app.command()
-def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="A Parquet file, or a submission's CSV.")],
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            help="A CSV with the columns ID and label; the classes that came with the "
-            "predictions, as out of fold, if not given."
-        ),
-    ] = None,
-    equal: Annotated[
-        Path | None,
-        typer.Option(
-            help="A CSV with the columns class and equal_to; the known pairs if not given."
-        ),
-    ] = None,
-    unreadable: Annotated[
-        IfUnreadable,
-        typer.Option(help="What to do about photos without a prediction."),
-    ] = "refuse",
-    catalogue: CatalogueOption = None,
-) -> None:
-    """Score predictions as the competition does, with intervals, and by maker and model."""
-    from chajong.api_answers import evaluate as score
-
-    found = score(predictions, labels, equal=equal, unreadable=unreadable, catalogue=catalogue)
-    for line in found.lines():
-        print(line)
-
-
-@app.command()
-def classes(
-    source: Annotated[Path, typer.Argument(help="The photos, a run, or a file of names (.txt).")],
-    catalogue: CatalogueOption = None,
-    layout: LayoutOption = None,
-) -> None:
-    """Show which car each class is, what is not known, and names that look alike."""
-    from chajong.catalogue import Catalogue, known_catalogue
-    from chajong.look_alikes import look_alike_names
-
-    known = Catalogue.read(catalogue) if catalogue is not None else known_catalogue()
-    names = _class_names(source, layout)
-    shown = known.narrowed(names)
-    table = Table(box=None, header_style="bold")
-    for heading in ("class", "maker", "model", "generation", "powertrain", "years"):
-        table.add_column(heading, overflow="fold")
-    for car in shown.cars:
-        table.add_row(car.name, car.maker, car.model, car.generation, car.powertrain, car.years)
-    width = None if sys.stdout.isatty() else 200
-    Console(width=width, markup=False).print(table)  # a class may be named `Golf [facelift]`
-    empty = ", ".join(f"{name} {count:,}" for name, count in shown.missing().items() if count)
-    print(f"{len(names):,} classes; not known: {empty or 'nothing'}")
-    for pair in look_alike_names(names):
-        print(f"alike ({pair.score:.2f}): {pair.name} and {pair.other}: {pair.reason}")
-
-
-def _class_names(source: Path, layout: Layout | None) -> tuple[str, ...]:
-    from chajong.file_names import LABELS
-    from chajong.labels import Labels
-    from chajong.photos.layout import find_photos
-    from chajong.tables import read_lines
-
-    if source.suffix == ".txt":
-        return Labels.of(read_lines(source)).names
-    if (source / LABELS).is_file():
-        return Labels.load(source / LABELS).names
-    found = find_photos(source, layout)
-    return Labels.of(photo.label for photo in found.photos if photo.label is not None).names
-
-
-@app.command()
-def submit(
-    predictions: Annotated[Path, typer.Argument(help="The Parquet file of `chajong predict`.")],
-    sample: Annotated[Path, typer.Option(help="The competition's sample_submission.csv.")],
-    out: Annotated[Path, typer.Option(help="The CSV to write.")] = Path("submission.csv"),
-    floor_unseen: Annotated[
-        float | None,
-        typer.Option(help="Probability for each class of the sample that the model never saw."),
-    ] = None,
-    unreadable: Annotated[
-        FillUnreadable,
-        typer.Option(help="What to do about photos without a prediction."),
-    ] = "refuse",
-) -> None:
-    """Write a submission that the competition accepts, or say why it cannot be."""
-    from chajong.api_answers import submit as hand_in
-
-    made = hand_in(predictions, sample, out, floor_unseen=floor_unseen, unreadable=unreadable)
-    for note in made.notes:
-        print(note)
-    print(f"{out}: {made.table.height:,} rows, {made.table.width - 1:,} classes, checked")
 
 
 @recipes_app.callback(invoke_without_command=True)

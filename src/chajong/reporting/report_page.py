@@ -43,7 +43,7 @@ class Shot(NamedTuple):
     question: Question
 
 
-class Side(NamedTuple):
+class Half(NamedTuple):
     """One class of a pair: how often it is taken for the other, with photos."""
 
     name: str
@@ -55,7 +55,7 @@ class Pair(NamedTuple):
     """Two classes that are taken for each other."""
 
     facts: Mistaken
-    sides: tuple[Side, Side]
+    sides: tuple[Half, Half]
 
 
 class Heat(NamedTuple):
@@ -167,7 +167,7 @@ def _pairs(found: Diagnosis, album: _Album) -> tuple[Pair, ...]:
             )
             for own, another in ((one, other), (other, one))
         }
-        sides = (Side(one, facts.num, shots[one]), Side(other, facts.num_back, shots[other]))
+        sides = (Half(one, facts.num, shots[one]), Half(other, facts.num_back, shots[other]))
         made.append(Pair(facts, sides))
     return tuple(made)
 

@@ -40,7 +40,7 @@ _AHEAD = 4  # handfuls for each thread: bounds the memory
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
+class Outcomes:
     """What became of some photos.
 
     Attributes:
@@ -140,7 +140,7 @@ def predict(engine: Engine, source: Source, out: Path, risk: float | None = None
     return Tally(out, levels.total(), levels[None], allowed, answered)
 
 
-def answer_photos(engine: Engine, photos: Iterable[Asked]) -> Iterator[Answered]:
+def answer_photos(engine: Engine, photos: Iterable[Asked]) -> Iterator[Outcomes]:
     """Answer photos, a handful at a time, on all cores.
 
     Args:
@@ -197,7 +197,7 @@ def _part(
     return verdicts["level"].to_list()
 
 
-def _answer(engine: Engine, photos: Sequence[Asked]) -> Answered:
+def _answer(engine: Engine, photos: Sequence[Asked]) -> Outcomes:
     log_probs = np.full((len(photos), len(engine.bundle.labels.names)), np.nan, np.float32)
     statuses: list[str] = []
     squares: list[Squares] = []
@@ -214,7 +214,7 @@ def _answer(engine: Engine, photos: Sequence[Asked]) -> Answered:
         log_probs[ok] = looked.log_probs
         if strangeness is not None:
             strangeness[ok] = looked.strangeness
-    return Answered(tuple(asked.id for asked in photos), tuple(statuses), log_probs, strangeness)
+    return Outcomes(tuple(asked.id for asked in photos), tuple(statuses), log_probs, strangeness)
 
 
 def _taken(items: Iterable[T], size: int) -> Iterator[list[T]]:
