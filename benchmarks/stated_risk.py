@@ -9,6 +9,7 @@ each out-of-fold photo by thresholds that were fitted without it.
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from chajong.blending.subject import Subject
@@ -50,7 +51,7 @@ def judged(
     """Look up how sure and how right predictions of other photos are.
 
     Args:
-        predictions: The predictions; photos without one are left out.
+        predictions: The predictions; photos without one, or of other classes, are left out.
         truth: The class of each photo.
         subject: Whose classes they are.
         depths: The levels of those.
@@ -60,15 +61,19 @@ def judged(
     """
     if lost := [id_ for id_ in predictions.ids if id_ not in truth]:
         raise SystemExit(f"{len(lost):,} photos have no label, the first is {lost[0]!r}.")
-    known = Predictions(
-        ids=predictions.ids,
-        statuses=predictions.statuses,
-        classes=predictions.classes,
-        views=predictions.views,
-        log_probs=predictions.log_probs,
+    asked = [
+        place for place, id_ in enumerate(predictions.ids) if truth[id_] in subject.labels.names
+    ]
+    if num_others := len(predictions.ids) - len(asked):
+        print(f"{num_others:,} photos are left out: their classes were not learned\n")
+    ids = tuple(predictions.ids[place] for place in asked)
+    known = replace(
+        predictions,
+        ids=ids,
+        statuses=tuple(predictions.statuses[place] for place in asked),
+        log_probs=predictions.log_probs[asked],
         kind="holdout",
-        run=predictions.run,
-        labels=tuple(truth[id_] for id_ in predictions.ids),
+        labels=tuple(truth[id_] for id_ in ids),
     )
     return Risks.of(known, subject.labels, depths)
 
