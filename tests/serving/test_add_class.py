@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -14,11 +15,11 @@ from PIL import Image
 from chajong.bundle import Bundle
 from chajong.checksums import write_sums
 from chajong.errors import BundleError, DataError
+from chajong.look_alikes import look_alike_names
 from chajong.photos.drawing.album import draw_few
 from chajong.serving.add_class import MIN_PHOTOS, add_class, read_examples, remove_class
 from chajong.serving.engine import Engine
-from chajong.serving.service.answering import Answerer
-from chajong.serving.service.schemas import example
+from tests.serving.running import running
 
 NAME = "현대_옐로_2021"
 
@@ -105,8 +106,14 @@ def test_what_was_added_is_on_record(exported: Bundle, more: Bundle, few: Path) 
     assert more.fingerprint != exported.fingerprint
     car = more.catalogue.of(NAME)
     assert (car.maker_ko, car.model, car.year_from) == ("현대", "옐로", 2021)
-    assert more.card()["added"][0]["name"] == NAME
-    assert "현대_옐로_2021" in (more.folder / "CARD.md").read_text(encoding="utf-8")
+    card = more.card()
+    assert card["added"][0]["name"] == NAME
+    assert card["num_classes"] == len(more.labels.names) == 4
+    alike = {(pair["name"], pair["other"]) for pair in card["look_alike_names"]}
+    assert alike == {(pair.name, pair.other) for pair in look_alike_names(more.labels.names)}
+    text = (more.folder / "CARD.md").read_text(encoding="utf-8")
+    assert "4 classes." in text
+    assert "현대_옐로_2021" in text
 
 
 def test_undone_it_is_the_old_bundle_to_the_bit(
@@ -114,6 +121,11 @@ def test_undone_it_is_the_old_bundle_to_the_bit(
 ) -> None:
     less = remove_class(more, NAME, tmp_path / "less")
     assert less.fingerprint == exported.fingerprint
+    folders = [
+        {path.relative_to(each.folder) for path in each.folder.rglob("*")}
+        for each in (less, exported)
+    ]
+    assert folders[0] == folders[1]
     paths, _ = held_out(exported, photos)
     np.testing.assert_array_equal(answers(less, paths[:8]), answers(exported, paths[:8]))
 
@@ -135,14 +147,18 @@ def test_of_two_added_classes_each_can_be_taken_out(
     np.testing.assert_array_equal(answers(less, paths), answers(more, paths))
 
 
-def test_openapi_has_an_answer_of_the_learned_classes(exported: Bundle, more: Bundle) -> None:
-    shown = [
-        example(Answerer.of(Engine.open(bundle, "onnxruntime", "fp32"), None))
-        for bundle in (exported, more)
-    ]
-    first, second = ([(guess["name"], guess["prob"]) for guess in one["top"]] for one in shown)
-    assert [name for name, _ in second] == [*(name for name, _ in first), NAME]
-    assert [prob for _, prob in second] == pytest.approx([*(prob for _, prob in first), 0])
+def test_an_added_class_has_no_map_and_the_service_says_so(
+    more: Bundle, yellow: Path, tmp_path: Path
+) -> None:
+    photo = sorted(yellow.iterdir())[MIN_PHOTOS].read_bytes()
+    with running(more.folder, tmp_path / "log") as service:
+        assert service.ask("/v1/model").json["can"]["heat"]
+        assert service.ask("/v1/predict", photo).json["top"][0]["name"] == NAME
+        for where in ("/v1/heat", f"/v1/heat?class={quote(NAME)}"):
+            refused = service.ask(where, photo)
+            assert (refused.status, refused.kind) == (404, "no-heat")
+            assert "added to the bundle later" in refused.json["detail"]
+        assert service.ask("/v1/heat?class=green", photo).status == 200
 
 
 def test_photos_of_an_added_class_are_less_strange(

@@ -1,7 +1,9 @@
 """Both runtimes give the same answers, and none reports to its maker that it is used."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +40,37 @@ def test_what_is_asked_for_later_is_of_the_same_bundle(bundle: Bundle, runtime: 
     log_probs, heat = engine.sessions[0].compute(photo, ("log_probs", "heat"))
     np.testing.assert_allclose(log_probs, before, atol=1e-5)
     assert heat.ndim == 5
+
+
+REPORTING = """
+import sys
+from pathlib import Path
+import numpy as np
+from chajong.bundle import Bundle
+from chajong.serving.engine import Engine
+from chajong.training.quantise import quantise
+
+bundle, out = Bundle.load(Path(sys.argv[1])), Path(sys.argv[2])
+graph = bundle.facts.graphs[0]
+photos = np.zeros((2, 32, 32, 3), np.uint8)
+quantise(bundle.graph_file(graph, "fp32"), photos, out / "int8.onnx")
+for runtime in sys.argv[3:]:
+    engine = Engine.open(bundle, runtime, "fp32")
+    engine.sessions[0].compute(photos, ("log_probs",))
+"""
+
+
+def test_nothing_is_reported_and_nothing_kept_of_it(exported: Bundle, tmp_path: Path) -> None:
+    runtimes = [name for name in ("onnxruntime", "openvino") if has(name, "fp32")]
+    # Where tests are run for others, ONNX Runtime is silent by itself.
+    environment = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+    for name in ("home", "tmp", "out"):
+        (tmp_path / name).mkdir()
+    environment |= {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "tmp")}
+    command = [sys.executable, "-c", REPORTING, str(exported.folder), str(tmp_path / "out")]
+    subprocess.run([*command, *runtimes], env=environment, check=True)
+    files = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert files == ["int8.onnx"]
 
 
 @pytest.mark.skipif(not has("openvino", "fp32"), reason="openvino is not installed")

@@ -81,7 +81,8 @@ def test_what_answers(service: Running, exported: Bundle) -> None:
     assert told["classes"] == list(exported.labels.names)
     assert told["num_classes"] == len(exported.labels.names)
     assert told["proof"]["top1_agreement"] >= 0.999
-    assert told["card"]["held_out_score"] is not None
+    assert told["card"] == exported.card()
+    assert told["card"]["stated_risk"]
     assert "risk" in told
     assert told["refused"] is None
     assert service.ask("/healthz").json == {"status": "ok"}
@@ -120,10 +121,50 @@ def test_monitors_may_ask_for_the_head_alone(service: Running) -> None:
 def test_openapi_has_an_answer_of_this_bundle(service: Running, exported: Bundle) -> None:
     told = service.ask("/openapi.json").json
     content = told["paths"]["/v1/predict"]["post"]["responses"]["200"]["content"]
-    shown = content["application/json"]["example"]
-    assert shown["bundle"] == exported.fingerprint
-    assert {guess["name"] for guess in shown["top"]} <= set(exported.labels.names)
+    golden = (exported.folder / "golden" / exported.golden.photos[0]).read_bytes()
+    answer = service.ask("/v1/predict", golden).json
+    assert content["application/json"]["example"] == answer
+    assert answer["bundle"] == exported.fingerprint
+    assert answer["strangeness"] is not None
+    content = told["paths"]["/v1/batch"]["post"]["responses"]["200"]["content"]
+    several = content["application/json"]["example"]
+    cut = ("photos", "half.jpg", golden[: len(golden) // 2])
+    asked = service.ask("/v1/batch", *form(("photos", "car.jpg", golden), cut)).json
+    assert several == asked
+    content = told["paths"]["/v1/model"]["get"]["responses"]["200"]["content"]
+    assert content["application/json"]["example"] == service.ask("/v1/model").json
     assert "ValidationError" not in json.dumps(told)
+
+
+def test_only_this_machine_can_ask_unless_told_otherwise(service: Running) -> None:
+    listening = [
+        line.split()[1]
+        for table in ("tcp", "tcp6")
+        if (path := Path("/proc/net") / table).exists()
+        for line in path.read_text().splitlines()[1:]
+        if line.split()[1].endswith(f":{service.port:04X}") and line.split()[3] == "0A"
+    ]
+    assert listening == [f"0100007F:{service.port:04X}"]
+
+
+def test_photos_leave_no_trace(
+    exported: Bundle, some: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "tmp", "home"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    names = ("12가3456.jpg", "../../12가3456.jpg", str(exported.folder / "labels.json"))
+    with running(exported.folder, tmp_path / "log") as service:
+        for name in names:
+            for photo in (some[0], some[0][: len(some[0]) // 2], b"12\xea\xb0\x803456"):
+                service.ask("/v1/predict", *form(("photo", name, photo)))
+                service.ask("/v1/batch", *form(("photos", name, photo), ("photos", name, photo)))
+    log = (tmp_path / "log").read_text(encoding="utf-8")
+    assert "3456" not in log
+    assert "labels.json" not in log
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "log"]
 
 
 def problem(reply: Reply, status: int, kind: str) -> None:

@@ -10,6 +10,7 @@ f figures.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from chajong.photos.sources import open_source
 from chajong.pooling import Floats
 from chajong.progress import say
 from chajong.record import now
-from chajong.serving.card import card_text
+from chajong.serving.card import about_names, card_text
 from chajong.serving.engine import Engine, Squares
 from chajong.serving.newcomers import Space, logit
 from chajong.wording import listed, nfc
@@ -368,6 +369,8 @@ def _rewritten(
         for each in bundle.facts.added:
             if each not in added:
                 (draft / each.file).unlink()
+                with suppress(OSError):  # others may be left in it
+                    (draft / each.file).parent.rmdir()
         for name, values in files.items():
             make_folder((draft / name).parent)
             save_array(draft / name, values)
@@ -375,7 +378,9 @@ def _rewritten(
         card = {name: value for name, value in bundle.card().items() if name != "added"}
         if added:
             card["added"] = [asdict(each) for each in added]
-        replace(bundle, folder=draft, facts=facts).save(card, card_text(card))
+        made = replace(bundle, folder=draft, facts=facts)
+        card |= about_names(made.labels)
+        made.save(card, card_text(card))
 
     return put_in_place(out, make)
 

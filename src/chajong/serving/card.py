@@ -49,7 +49,7 @@ def make_card(
         "source": facts.source,
         "created": facts.created,
         "made_by": facts.made_by,
-        "num_classes": len(labels.names),
+        **about_names(labels),
         "base_weights": list(licences),
         "proofs": [asdict(proof) for proof in facts.proofs],
         "not_proven": [{**asdict(proof), "why": list(why)} for proof, why in failed],
@@ -58,9 +58,23 @@ def make_card(
         "stated_risk": [asdict(risks.stated(risk)) for risk in SHOWN_RISKS] if risks else [],
         "unknown_cars": None if unknown is None else asdict(unknown),
         "confused": [asdict(pair) for pair in found.mistaken()[:_NUM_PAIRS]] if found else [],
+    }
+
+
+def about_names(labels: Labels) -> dict[str, Any]:
+    """Collect what is known of the names of classes alone.
+
+    Args:
+        labels: The classes, those added later too.
+
+    Returns:
+        A part of the card.
+    """
+    alike = look_alike_names(labels.names)[:_NUM_PAIRS]
+    return {
+        "num_classes": len(labels.names),
         "look_alike_names": [
-            {"name": pair.name, "other": pair.other, "reason": pair.reason}
-            for pair in look_alike_names(labels.names)[:_NUM_PAIRS]
+            {"name": pair.name, "other": pair.other, "reason": pair.reason} for pair in alike
         ],
     }
 

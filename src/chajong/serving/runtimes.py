@@ -4,6 +4,7 @@ Shapes: n photos, s side, k networks, v views, c classes.
 """
 
 import importlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -133,7 +134,7 @@ def has(runtime: Runtime, precision: Precision) -> bool:
     """
     try:
         if runtime == "onnxruntime":
-            importlib.import_module("onnxruntime")
+            import_onnxruntime()
             return precision != "bf16"  # its CPU kernels have no bf16
         core = _core()
     except ImportError:
@@ -143,8 +144,7 @@ def has(runtime: Runtime, precision: Precision) -> bool:
 
 
 def _onnxruntime(graph: Path, precision: Precision, num_callers: int) -> Opener:
-    import onnxruntime as ort
-
+    ort = import_onnxruntime()
     if precision == "bf16":
         raise BundleError("onnxruntime has no bf16 on a CPU. Choose openvino, or fp32.")
     options = ort.SessionOptions()
@@ -204,6 +204,22 @@ def _openvino(graph: Path, precision: Precision, num_callers: int) -> Opener:
         return compute
 
     return open_for
+
+
+def import_onnxruntime() -> ModuleType:
+    """Import ONNX Runtime, so that it reports nothing to its maker.
+
+    Official builds do, and keep an identifier of the machine in its home, from 1.29 on
+    (onnxruntime#27379); whoever wants that says so in the environment.
+
+    Returns:
+        The module.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it looks once, when it is imported
+    runtime = importlib.import_module("onnxruntime")
+    if os.environ["ORT_DISABLE_TELEMETRY"] == "1":  # it may have been imported by somebody else
+        runtime.disable_telemetry_events()
+    return runtime
 
 
 @cache

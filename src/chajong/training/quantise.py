@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from chajong.serving.runtimes import import_onnxruntime
+
 _NUM_AT_ONCE = 8
 
 
@@ -25,6 +27,7 @@ def quantise(graph: Path, photos: NDArray[np.uint8], out: Path) -> None:
         photos: uint8 (n, s, s, 3) photos like those that will be asked about.
         out: The file to make.
     """
+    import_onnxruntime()
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.gallery import Gallery
-from chajong.pooling import Floats
 from chajong.serving.engine import Engine, Squares
 from chajong.serving.heat import has_heat, overlay
 from chajong.serving.heat import heat as map_of
@@ -118,17 +117,6 @@ class Answerer:
         if looked.embeddings is None:
             return [Seen(verdict) for verdict in said]
         return [Seen(*both) for both in zip(said, looked.embeddings, strict=True)]
-
-    def verdicts(self, log_probs: Floats) -> list[Verdict]:
-        """Decide what is said of photos.
-
-        Args:
-            log_probs: (n, c).
-
-        Returns:
-            n verdicts.
-        """
-        return self.judge.verdicts(log_probs)
 
     def nearest(self, seen: Seen, num: int) -> tuple[Near, ...]:
         """Find the nearest training photos.

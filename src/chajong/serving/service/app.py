@@ -85,7 +85,9 @@ def make_app(settings: Settings, keeper: Keeper, metrics: Metrics) -> FastAPI:
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
-        return describe(plain(), keeper.ready.example, settings.keys)
+        ready = keeper.ready
+        facts = {**ready.facts, "refused": None}
+        return describe(plain(), ready.example, facts, settings.keys)
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app

@@ -21,7 +21,7 @@ from chajong.serving.engine import Squares
 from chajong.serving.predict import NUM_AT_ONCE
 from chajong.serving.service.answering import Answerer, Seen
 from chajong.serving.service.metrics import Metrics
-from chajong.serving.service.problems import Refusal, bug
+from chajong.serving.service.problems import Refusal, bug, unreadable
 from chajong.serving.service.room import Room
 from chajong.serving.service.settings import Limits
 from chajong.serving.service.uploads import check_bytes
@@ -189,7 +189,7 @@ class Batcher:
         try:
             if not ticket.future.cancelled():
                 with self._room.taken(checked_header(ticket.data, self._limits)):
-                    outcome = self._answerer.heat(ticket.data, name) or no_heat()
+                    outcome = self._answerer.heat(ticket.data, name) or _no_heat()
         except Exception as error:
             outcome = _refusal(error)
         self._leave(ticket, outcome)
@@ -274,16 +274,12 @@ def checked_header(data: bytes, limits: Limits) -> Header:
     return header
 
 
-def no_heat() -> Refusal:
-    """Say that there is no heat map.
-
-    Returns:
-        The refusal.
-    """
+def _no_heat() -> Refusal:
+    # Of a bundle that can draw: the networks know nothing of a class that came later.
     return Refusal(
         "no-heat",
-        "This bundle cannot draw what decided its answers.",
-        "See /v1/model for what it can do.",
+        "The class was added to the bundle later, and maps are of learned classes alone.",
+        "Ask with ?class= and the name of a learned one.",
     )
 
 
@@ -291,7 +287,6 @@ def _refusal(error: Exception) -> Refusal:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, Unreadable):
-        advice = "Save it anew as JPEG, PNG or WebP, and see whether other programs open it."
-        return Refusal("unreadable", f"The photo is unreadable: {error.reason}.", advice)
+        return unreadable(error.reason)
     _log.error("a photo was not answered", exc_info=error)
     return bug()

@@ -164,8 +164,6 @@ def _but_pictures(folder: Path) -> Iterator[Path]:
 def _facts(answerer: Answerer, settings: Settings) -> dict[str, Any]:
     engine, limits = answerer.engine, settings.limits
     bundle = engine.bundle
-    card = bundle.card()
-    told = ("base_weights", "held_out_score", "risk_coverage", "confused", "look_alike_names")
     facts: dict[str, Any] = {
         "bundle": bundle.fingerprint,
         "source": bundle.facts.source,
@@ -177,7 +175,7 @@ def _facts(answerer: Answerer, settings: Settings) -> dict[str, Any]:
         "precision": engine.proof.precision,
         "risk": answerer.risk,
         "proof": asdict(engine.proof),
-        "card": {name: card.get(name) for name in told},
+        "card": bundle.card(),
         "limits": {
             "max_bytes": limits.max_bytes,
             "max_body_bytes": limits.max_body_bytes,

@@ -12,7 +12,7 @@ _KINDS = {
     "no-key": (401, "A key is needed"),
     "foreign-page": (403, "Pages of this site may not ask"),
     "not-found": (404, "There is nothing at this address"),
-    "no-heat": (404, "This bundle draws no heat maps"),
+    "no-heat": (404, "There is no heat map"),
     "wrong-method": (405, "This address takes another method"),
     "slow-body": (408, "The body came too slowly"),
     "too-many-bytes": (413, "The file is too large"),
@@ -96,6 +96,22 @@ def of_status(status: int, detail: str, headers: Mapping[str, str] | None = None
     """
     advice = "The addresses and what they take are in /openapi.json."
     return Refusal(_STATUSES.get(status, "bad-request"), detail, advice, headers)
+
+
+def unreadable(reason: str) -> Refusal:
+    """Refuse a photo that cannot be decoded.
+
+    Args:
+        reason: What is wrong with it.
+
+    Returns:
+        The refusal.
+    """
+    return Refusal(
+        "unreadable",
+        f"The photo is unreadable: {reason}.",
+        "Save it anew as JPEG, PNG or WebP, and see whether other programs open it.",
+    )
 
 
 def bug() -> Refusal:

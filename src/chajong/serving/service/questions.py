@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Query, Request, Response
 
 from chajong.serving.service.answering import MAX_NEAREST
-from chajong.serving.service.batcher import Answered, no_heat
+from chajong.serving.service.batcher import Answered
 from chajong.serving.service.keeper import Keeper, Ready
 from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.problems import Refusal
@@ -114,7 +114,11 @@ def _add_heat(
         async with uploads.one(request) as photo:
             ready = keeper.ready
             if not ready.facts["can"]["heat"]:
-                raise no_heat()
+                raise Refusal(
+                    "no-heat",
+                    "This bundle cannot draw what decided its answers.",
+                    "See /v1/model for what it can do.",
+                )
             if name is not None and name not in ready.answerer.engine.bundle.labels.names:
                 raise Refusal(
                     "no-such-class", f"There is no class {name!r}.", "See /v1/model for the names."

@@ -1,15 +1,14 @@
 """What answers look like: their fields are those of a verdict, and what OpenAPI says of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 from pydantic import TypeAdapter
 
 from chajong.photos.header import read_header
 from chajong.serving.service.answering import Abilities, Answerer, Near
-from chajong.serving.service.problems import MEDIA_TYPE, Problem
+from chajong.serving.service.problems import MEDIA_TYPE, Problem, unreadable
 from chajong.serving.verdict import Verdict
 
 
@@ -142,8 +141,8 @@ ANSWER, PARTS = TypeAdapter(Answer), TypeAdapter(Parts)
 LOCKED = ("/v1/", "/metrics")
 """What needs a key, where there are keys."""
 
-_NO_SHARE = -50.0  # logarithm of the probability of a class that an example is not of
 _PHOTO = {"type": "string", "format": "binary", "description": "The file of a JPEG, PNG or WebP."}
+_JSON = "application/json"
 _RAW = ("image/jpeg", "image/png", "image/webp", "application/octet-stream")
 
 
@@ -186,13 +185,14 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def describe(
-    plain: dict[str, Any], answer: dict[str, Any], keys: Sequence[bytes]
+    plain: dict[str, Any], answer: dict[str, Any], facts: dict[str, Any], keys: Sequence[bytes]
 ) -> dict[str, Any]:
-    """Complete what OpenAPI says: problems, the key, and an answer of this very bundle.
+    """Complete what OpenAPI says: problems, the key, and examples of this very bundle.
 
     Args:
         plain: What the framework says of the routes; it is changed.
-        answer: The example of one.
+        answer: The answer to one of its photos.
+        facts: What is told of it.
         keys: Whether any is needed.
 
     Returns:
@@ -208,18 +208,29 @@ def describe(
             if path.startswith(LOCKED):
                 for operation in paths[path].values():
                     operation["security"] = [{"key": []}]
+    problem = asdict(unreadable("truncated JPEG").problem)
     several = {
         "bundle": answer["bundle"],
-        "answers": [{"name": "car.jpg", "status": 200, "answer": answer, "problem": None}],
+        "answers": [
+            {"name": "car.jpg", "status": 200, "answer": answer, "problem": None},
+            {"name": "half.jpg", "status": 422, "answer": None, "problem": problem},
+        ],
     }
-    for path, said in (("/v1/predict", answer), ("/v1/batch", several)):
-        content = paths[path]["post"]["responses"]["200"]["content"]["application/json"]
-        content["example"] = said
+    for path, method, status, kind, said in (
+        ("/v1/predict", "post", "200", _JSON, answer),
+        ("/v1/predict", "post", "422", MEDIA_TYPE, problem),
+        ("/v1/batch", "post", "200", _JSON, several),
+        ("/v1/model", "get", "200", _JSON, facts),
+        ("/healthz", "get", "200", _JSON, {"status": "ok"}),
+        ("/readyz", "get", "200", _JSON, {"status": "ready"}),
+    ):
+        found = paths[path][method]["responses"][status]["content"]
+        found[kind] = {**found[kind], "example": said}
     return plain
 
 
 def example(answerer: Answerer) -> dict[str, Any]:
-    """Give the answer to a golden photo of a bundle.
+    """Answer a golden photo of a bundle.
 
     Args:
         answerer: Who answers.
@@ -227,16 +238,12 @@ def example(answerer: Answerer) -> dict[str, Any]:
     Returns:
         What JSON can hold.
     """
-    bundle, proof = answerer.engine.bundle, answerer.engine.proof
-    name = bundle.golden.photos[0]
-    header = read_header((bundle.folder / "golden" / name).read_bytes())
-    # Of classes that were added since nothing is golden; the example gives them no share.
-    log_probs = np.full((1, len(bundle.labels.names)), _NO_SHARE)
-    golden = bundle.golden.log_probs[f"{proof.runtime} {proof.precision}"][0]
-    log_probs[0, bundle.labels.indices(bundle.learned.names)] = golden
-    [verdict] = answerer.verdicts(log_probs)
+    bundle = answerer.engine.bundle
+    data = (bundle.folder / "golden" / bundle.golden.photos[0]).read_bytes()
+    [seen] = answerer.see([answerer.engine.prepare(data)])
+    header = read_header(data)
     facts = PhotoFacts(header.format, header.width_px, header.height_px)
-    answer = Answer(**vars(verdict), photo=facts, bundle=bundle.fingerprint, nearest=None)
+    answer = Answer(**vars(seen.verdict), photo=facts, bundle=bundle.fingerprint, nearest=None)
     made: dict[str, Any] = ANSWER.dump_python(answer, mode="json")
     return made
 
