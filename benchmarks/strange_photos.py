@@ -17,17 +17,21 @@ photos are found and what that costs the learned classes. What is there already 
 import argparse
 import math
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.outliers_planted import PARTS, cut_out
 from chajong.blending.blend import Blend
 from chajong.bundle import Bundle
+from chajong.catalogue import known_catalogue
+from chajong.depths import DEEPEST_FIRST
 from chajong.gallery import STRANGE_FROM
 from chajong.photos.layout import find_photos
 from chajong.photos.two_sample import auc
@@ -36,6 +40,7 @@ from chajong.recipes import load_recipe
 from chajong.score import read_truth
 from chajong.serving.add_class import MIN_PHOTOS, add_class
 from chajong.serving.engine import Engine, Looked
+from chajong.serving.judge import Judge
 from chajong.serving.newcomers import Newcomers
 from chajong.training.blend import blend_runs
 from chajong.training.export import export
@@ -93,10 +98,14 @@ def main() -> None:
     log_loss, top1 = scored(usual.log_probs, known, bundle.labels.names)
     print(f"learned classes: log loss {log_loss:.4f}, top-1 {top1:.1%}")
     print(f"foretold by the bundle: {foretold(bundle)}")
+    tell("learned classes", bundle, usual, [photo.label for photo in known])
     report("held-out models", usual, unknown)
+    tell("held-out models", bundle, unknown, [photo.label for photo in new])
     report("close-ups", usual, ask(engine, close_ups([photo.path for photo in known])))
     if given.others is not None:
-        report("other things", usual, ask(engine, crops(given.others)))
+        others = ask(engine, crops(given.others))
+        report("other things", usual, others)
+        tell("other things", bundle, others, [None] * len(others.log_probs))
     add_all(engine, given.work, new, unknown, known, usual)
 
 
@@ -204,6 +213,47 @@ def foretold(bundle: Bundle) -> str:
     )
 
 
+def told(
+    bundle: Bundle,
+    log_probs: Floats,
+    strangeness: NDArray[np.float64] | None,
+    cars: Sequence[str | None],
+) -> Counter[str]:
+    """Count how deep photos are answered for the usual risk, and how often that is wrong.
+
+    Args:
+        bundle: Who was asked.
+        log_probs: (n, c).
+        strangeness: (n,); none to take no photo for a strange one.
+        cars: The n classes of the photos, learned or not; none where there is no car.
+    """
+    known, counts = known_catalogue(), Counter[str]()
+    verdicts = Judge.of(bundle).verdicts(log_probs, strangeness)
+    for verdict, name in zip(verdicts, cars, strict=True):
+        counts[verdict.reason if verdict.reason == "strange" else verdict.level] += 1
+        car = None if name is None else known.of(name)
+        right = car is not None and (
+            verdict.exact == name
+            if verdict.level == "exact"
+            else verdict.make == car.maker and verdict.model in (None, car.model)
+        )
+        counts["wrong"] += not (verdict.abstained or right)
+    return counts
+
+
+def shares(counts: Counter[str]) -> str:
+    """Write what `told` counted as shares of the photos."""
+    kinds = (*DEEPEST_FIRST, "none", "strange")
+    num = sum(counts[kind] for kind in kinds)
+    return ", ".join(f"{counts[kind] / num:.1%} {kind}" for kind in (*kinds, "wrong"))
+
+
+def tell(kind: str, bundle: Bundle, looked: Looked, cars: Sequence[str | None]) -> None:
+    """Print what one kind of photos is answered."""
+    counts = told(bundle, looked.log_probs, looked.strangeness, cars)
+    print(f"{kind}, what is said: {shares(counts)}")
+
+
 def report(kind: str, usual: Looked, strange: Looked) -> None:
     """Print how well one kind is told from photos of learned classes."""
     assert usual.strangeness is not None
@@ -230,6 +280,7 @@ def add_all(
     """Add each held-out class by itself, from five photos, and print what came of it."""
     before, _ = scored(usual.log_probs, known, engine.bundle.labels.names)
     recalls, costs, sizes, losses = [], [], [], []
+    of_new, of_old = Counter[str](), Counter[str]()
     for name in sorted({photo.label for photo in new}):
         rows = [row for row, photo in enumerate(new) if photo.label == name]
         chosen = [row for row in rows if new[row].is_train][:MIN_PHOTOS]
@@ -248,8 +299,11 @@ def add_all(
         recalls.append((found.argmax(axis=1) == column).mean())
         losses.append(-found[:, column].mean())
         sizes.append(len(rest))
-        after, _ = scored(joined(made, usual), known, made.labels.names)
+        again = joined(made, usual)
+        after, _ = scored(again, known, made.labels.names)
         costs.append(after - before)
+        of_new += told(made, found, None, [name] * len(rest))
+        of_old += told(made, again, None, [photo.label for photo in known])
         added = made.facts.added[-1]
         print(
             f"  {name}: {recalls[-1]:.0%} of {sizes[-1]} found, costs {costs[-1]:+.4f} nats "
@@ -262,6 +316,8 @@ def add_all(
         f"error over classes {error:.3f}), log loss of new photos {weights @ np.array(losses):.3f},"
         f" cost to learned classes {np.mean(costs):+.4f} on average, {np.max(costs):+.4f} at most"
     )
+    print(f"their photos, what is said: {shares(of_new)}")
+    print(f"of learned classes, beside them: {shares(of_old)}")
 
 
 def joined(bundle: Bundle, looked: Looked, rows: Sequence[int] | None = None) -> Floats:
