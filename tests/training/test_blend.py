@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import chajong
-from chajong.blending.blend import Blend
+from chajong.blending.blend import Blend, Member
 from chajong.blending.make import make_blend
 from chajong.errors import DataError, RunError
 from chajong.experiments.notes import Note, add_note
@@ -121,7 +121,66 @@ def test_a_blend_comes_back_from_its_folder(blend: Blend, tmp_path: Path) -> Non
     assert (nested.run, nested.kind, nested.views) == (blend.fingerprint, "oof", ("blend",))
     assert sum(one.chosen for one in blend.candidates) == 1
     assert json.loads((tmp_path / "blend" / "score.json").read_text("utf-8"))["log_loss"]
-    assert all(isinstance(line, str) for line in blend.lines())
+    heading, *rows = blend.lines()
+    assert heading.split() == ["method", "log", "loss", "worse", "by", "looks", "what", "it", "is"]
+    rows = rows[: len(blend.candidates)]
+    starred = [row.split() for row in rows if row.startswith("*")]
+    chosen = next(one for one in blend.candidates if one.chosen)
+    gap = f"{chosen.gap:.4f}±{chosen.gap_error:.4f}" if chosen.gap else "best"
+    wanted = ["*", chosen.method, f"{chosen.log_loss:.4f}", gap, str(chosen.num_looks)]
+    assert [row[:5] for row in starred] == [wanted]
+    [member] = blend.members
+    said = [f"{name} {share:.3f}" for name, share in zip(member.views, member.weights, strict=True)]
+    assert f"{member.run}: {', '.join(said)}" in list(blend.lines())
+
+
+def test_it_is_the_same_each_time(run: Run, blend: Blend, tmp_path: Path) -> None:
+    again, _ = make_blend([run], [look_again(run, VIEWS)], 2, tmp_path / "again")
+    assert again.fingerprint == blend.fingerprint
+    first, second = (
+        Predictions.load(tmp_path / name / "oof.parquet") for name in ("blend", "again")
+    )
+    np.testing.assert_array_equal(first.log_probs, second.log_probs)
+
+
+@pytest.fixture
+def other(run: Run, tmp_path: Path) -> Run:
+    """Another training on the same photos, which knows less."""
+    short = run.recipe.train.model_copy(update={"seed": 7, "epochs": 1})
+    options = Options(out=tmp_path / "other", cache_folder=tmp_path / "cache", device=CPU)
+    recipe = run.recipe.model_copy(update={"train": short})
+    made = train(run.manifest().root, recipe, options)
+    assert made is not None
+    return made
+
+
+def test_each_of_two_runs_has_its_own_say(run: Run, other: Run, tmp_path: Path) -> None:
+    photos, pair = run.manifest().root, (run, other)
+    tables = [look_again(each, VIEWS[:2]) for each in pair]
+    made, _ = make_blend(pair, tables, 2, tmp_path / "blend")
+    shares = (0.8, 0.2)
+    members = tuple(
+        Member(str(each.folder), each.fingerprint, ("plain", "flip"), (share / 2, share / 2))
+        for each, share in zip(pair, shares, strict=True)
+    )
+    uneven = replace(made, members=members, pooling="log", temperature=1.0, vector=None)
+    said = [np.log(predict(each, photos, CPU).probabilities()).astype(np.float32) for each in pair]
+    assert np.abs(said[0] - said[1]).max() > 0.1
+    wanted = normalised(shares[0] * said[0] + shares[1] * said[1])
+    found = predict_blend(uneven, photos, CPU).log_probs[:, 0]
+    np.testing.assert_allclose(np.exp(found), np.exp(wanted), atol=1e-5)
+
+
+def test_weights_are_of_the_run_that_earned_them(run: Run, other: Run, tmp_path: Path) -> None:
+    good, bad = (look_again(each, VIEWS[:2]) for each in (run, other))
+    bad = replace(bad, log_probs=bad.log_probs[:, :, ::-1].copy())
+    pairs = [(run, good), (other, bad)]
+    for name, order in (("one", pairs), ("two", pairs[::-1])):
+        runs, tables = [run for run, _ in order], [table for _, table in order]
+        made, _ = make_blend(runs, tables, 2, tmp_path / name)
+        weights = {Path(member.run).name: sum(member.weights) for member in made.members}
+        assert weights["run"] > 0.9
+        assert weights.get("other", 0) < 0.1
 
 
 def test_a_blend_predicts_what_its_members_say(run: Run, blend: Blend) -> None:
