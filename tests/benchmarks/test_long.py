@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -131,6 +132,14 @@ def test_every_trick_changes_the_base_and_can_be_had() -> None:
     added = load_recipe("cars-fast", tricks.changes_of(base, tricks.TRICKS["erasing"]))
     assert added.augment[:-1] == base.augment
     assert added.augment[-1].kind == "erasing"
+
+
+def test_the_tricks_that_results_name_can_be_asked_for() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    commands = re.findall(r"benchmarks\.tricks (?:.|\\\n)*", text)
+    named = [name for line in commands for name in re.findall(r'"([^"]+)"', line)]
+    assert len(named) >= 4
+    assert set(named) <= set(tricks.TRICKS)
 
 
 def test_tricks_are_compared_with_the_base_on_the_same_photos(

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from chajong.recipe import ViewName
-from chajong.training.views import VIEWS, cost, side_of
+from chajong.training.views import VIEWS, side_of
 
 
 def _photo(side: int = 96) -> torch.Tensor:
@@ -59,9 +59,3 @@ def test_a_smaller_view_is_what_interpolate_makes(side_px: int) -> None:
     assert size < x.shape[2:]
     wanted = functional.interpolate(x, size, mode="bilinear", antialias=True)
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
-
-
-def test_larger_views_cost_more() -> None:
-    assert cost("flip", 192) == 1
-    assert cost("large", 192) == pytest.approx((256 / 192) ** 2)
-    assert cost("small", 192) < 1

@@ -105,19 +105,6 @@ VIEWS: Mapping[str, View] = MappingProxyType(
 """All views by their names."""
 
 
-def cost(view: str, side_px: int) -> float:
-    """Tell what a view costs, by the pixels that the network sees.
-
-    Args:
-        view: One of `VIEWS`.
-        side_px: Side of a photo.
-
-    Returns:
-        Times the cost of `plain`.
-    """
-    return float(side_of(view, side_px) / side_px) ** 2
-
-
 def side_of(view: str, side_px: int) -> int:
     """Tell how large a photo is to the network.
 
