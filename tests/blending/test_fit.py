@@ -114,6 +114,16 @@ def test_vector_scaling_corrects_classes_and_is_held_back_without_data() -> None
     assert np.abs(few.shift).max() < np.abs(fitted.shift).max()
 
 
+def test_a_class_without_a_photo_is_not_ruled_out() -> None:
+    voices, truth = made_up(900, (0.5,), sharpness=1.5)
+    said, is_gone = voices[:, 0], truth == 0
+    costs = [
+        losses(fit_vector(said[rows], truth[rows])(said[is_gone]), truth[is_gone]).mean()
+        for rows in (slice(None), ~is_gone)
+    ]
+    assert costs[1] < costs[0] + 0.3
+
+
 def test_the_gradients_are_right() -> None:
     voices, truth = made_up(300, (0.5, 1.0))
     # At the optimum nothing nearby is better.

@@ -129,6 +129,9 @@ def fit_temperature(log_probs: Floats, truth: Places) -> float:
 def fit_vector(log_probs: Floats, truth: Places) -> Vector:
     """Fit a scale and a shift of each class, held near 1 and 0 by a Gaussian prior.
 
+    Classes without a photo get the mean of the others: that none was seen among the held-out
+    photos, as where only some folds are trained, is no evidence that none will come.
+
     Args:
         log_probs: (n, c).
         truth: (n,).
@@ -136,7 +139,10 @@ def fit_vector(log_probs: Floats, truth: Places) -> Vector:
     Returns:
         The vector.
     """
-    num_photos, num_classes = log_probs.shape
+    num_classes = log_probs.shape[1]
+    seen, truth = np.unique(truth, return_inverse=True)
+    log_probs = log_probs[:, seen]
+    num_photos, num_seen = log_probs.shape
     rows = np.arange(num_photos)
 
     def loss(numbers: Weights) -> tuple[float, Weights]:
@@ -155,9 +161,10 @@ def fit_vector(log_probs: Floats, truth: Places) -> Vector:
         value = losses(made, truth).mean() + prior.sum() / 2 / num_photos
         return float(value), slope.astype(np.float64) / num_photos
 
-    start = np.repeat((1.0, 0.0), num_classes)
+    start = np.repeat((1.0, 0.0), num_seen)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 100})
-    scale, shift = np.split(found.x, 2)
+    scale, shift = (np.full(num_classes, part.mean()) for part in np.split(found.x, 2))
+    scale[seen], shift[seen] = np.split(found.x, 2)
     return Vector(tuple(scale.tolist()), tuple(shift.tolist()))
 
 
