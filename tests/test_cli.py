@@ -133,6 +133,13 @@ def test_the_whole_chain_from_photos_to_a_submission(cli: Cli, tmp_path: Path) -
     assert from_file[1].splitlines()[1] == from_table[1].splitlines()[1]
     # Held-out photos know their classes.
     assert "log loss" in cli("evaluate", "run/oof.parquet")[1]
+    options = ("--labels", truth, "--unreadable", "uniform", "--reliability", "drawn.png")
+    assert cli("evaluate", "p.parquet", *options) == from_table
+    with Image.open("drawn.png") as drawn:
+        assert min(drawn.size) > 500
+        assert np.asarray(drawn.convert("RGB")).std() > 5
+    options = ("--labels", truth, "--unreadable", "uniform", "--reliability", "drawn.jpg")
+    refused(cli("evaluate", "p.parquet", *options), ".png")
     refused(cli("evaluate", "p.parquet", "--unreadable", "uniform"), "table of labels (ID,label)")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from chajong.blending.blend import Blend
     from chajong.bundle import Bundle
     from chajong.choices import FillUnreadable, IfUnreadable, Precision, Runtime
-    from chajong.predictions import Predictions
+    from chajong.labels import Labels
+    from chajong.predictions import Kind, Predictions
     from chajong.run import Run
     from chajong.score import Score
     from chajong.submission import Submission
@@ -104,6 +106,7 @@ def evaluate(
     equal: StrPath | None = None,
     unreadable: IfUnreadable = "refuse",
     catalogue: StrPath | None = None,
+    reliability: StrPath | None = None,
 ) -> Score:
     """Score predictions as the competition does, with intervals, and by maker and model.
 
@@ -116,15 +119,16 @@ def evaluate(
         equal: A CSV with the columns class and equal_to; the known pairs if none.
         unreadable: What to do about photos without a prediction.
         catalogue: A CSV that says which car each class is; the known one if none.
+        reliability: A PNG to draw: how often answers are right against how sure they are.
 
     Returns:
         The score.
 
     Raises:
-        ChajongError: If a file cannot be read, or predictions and labels do not fit.
+        ChajongError: If a file cannot be read or written, or predictions and labels do not fit.
     """  # noqa: DOC502 raised by what it calls
-    from chajong.catalogue import Catalogue
-    from chajong.labels import read_equal
+    from chajong.catalogue import Catalogue, known_catalogue
+    from chajong.labels import Labels, read_equal
     from chajong.pairs import photos_of
     from chajong.predictions import Predictions
     from chajong.score import read_truth, score
@@ -144,7 +148,23 @@ def evaluate(
         truth: Mapping[str, str] = predictions.truth()
     else:
         truth = labels if isinstance(labels, Mapping) else read_truth(Path(labels))
-    return score(predictions, truth, pairs, groups, unreadable=unreadable, catalogue=cars)
+    found = score(predictions, truth, pairs, groups, unreadable=unreadable, catalogue=cars)
+    if reliability is not None:
+        pairs = (cars or known_catalogue()).equal(predictions.classes) if pairs is None else pairs
+        _draw_reliability(predictions, truth, Labels(predictions.classes, pairs), Path(reliability))
+    return found
+
+
+def _draw_reliability(
+    predictions: Predictions, truth: Mapping[str, str], labels: Labels, path: Path
+) -> None:
+    from chajong.files import write_bytes
+    from chajong.reporting.figures import png, reliability
+
+    known = tuple(truth[id_] for id_ in predictions.ids)
+    kind: Kind = "holdout" if predictions.kind == "test" else predictions.kind
+    table = replace(predictions, labels=known, kind=kind)
+    write_bytes(path, png(reliability(table, labels)))
 
 
 def submit(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from chajong.choices import FillUnreadable, IfUnreadable
-from chajong.cli_options import CatalogueOption
+from chajong.cli_options import CatalogueOption, check_ending
 
 
 def evaluate(
@@ -29,11 +29,23 @@ def evaluate(
         typer.Option(help="What to do about photos without a prediction."),
     ] = "refuse",
     catalogue: CatalogueOption = None,
+    reliability: Annotated[
+        Path | None,
+        typer.Option(help="A PNG to draw: how often answers are right against how sure they are."),
+    ] = None,
 ) -> None:
     """Score predictions as the competition does, with intervals, and by maker and model."""
     from chajong.api_answers import evaluate as score
 
-    found = score(predictions, labels, equal=equal, unreadable=unreadable, catalogue=catalogue)
+    check_ending(reliability, ".png")
+    found = score(
+        predictions,
+        labels,
+        equal=equal,
+        unreadable=unreadable,
+        catalogue=catalogue,
+        reliability=reliability,
+    )
     for line in found.lines():
         print(line)
 
