@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import chajong
 from chajong.blending.blend import Blend, Member
@@ -19,6 +20,7 @@ from chajong.predictions import Predictions
 from chajong.recipe import Data, Model
 from chajong.run import Run
 from chajong.training.blend import blend_runs
+from chajong.training.infer import Eye
 from chajong.training.look_again import asker, look_again
 from chajong.training.predict import look, predict, predict_blend
 from chajong.training.train import Options, train
@@ -198,6 +200,23 @@ def test_a_blend_predicts_what_its_members_say(run: Run, blend: Blend) -> None:
     hot = predict_blend(replace(one, temperature=2.0), photos, CPU)
     halved = normalised(blended.log_probs[:, 0] / np.float32(2))
     np.testing.assert_allclose(hot.log_probs[:, 0], halved, atol=1e-5)
+
+
+def test_each_view_is_prepared_once_for_all_models(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[str] = []
+    prepare = Eye.prepare
+
+    def counting(eye: Eye, photos: torch.Tensor, view: str) -> torch.Tensor:
+        prepared.append(view)
+        return prepare(eye, photos, view)
+
+    monkeypatch.setattr(Eye, "prepare", counting)
+    assert len(asker(run.manifest().root)(run, VIEWS)) == len(run.done) == 2
+    assert tuple(prepared) == VIEWS
+    predict(run, run.manifest().root, CPU)
+    assert tuple(prepared) == (*VIEWS, *run.recipe.infer.views)
 
 
 def test_photos_without_labels_calibrate_the_mean(run: Run, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.predictions import OK, Predictions
 from chajong.progress import say
 from chajong.run import Run
-from chajong.training.predict import look
+from chajong.training.predict import look, look_apart
 from chajong.wording import listed
 
 _FILE = "views.parquet"
@@ -62,7 +62,7 @@ def asker(photos: Path) -> Callable[[Run, tuple[str, ...]], NDArray[np.float32]]
     some = [refs[place * len(refs) // most] for place in range(most)]
 
     def ask(run: Run, views: tuple[str, ...]) -> NDArray[np.float32]:
-        return np.stack([look(run, (name,), some, views, "log")[1] for name in run.done])
+        return look_apart(run, some, views)
 
     return ask
 

@@ -1,6 +1,6 @@
 """From photos and a finished run, or a blend of several, to predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -121,25 +121,63 @@ def look(
 
     Raises:
         RunError: If there are no models.
-    """
+    """  # noqa: DOC502 raised by `_looks`
+    log_probs = np.full((len(refs), len(views), len(run.labels.names)), np.nan, np.float32)
+    statuses: list[str] = []
+    canonical = (labels or run.labels).canonical
+    for some, places, said in _looks(run, models, refs, views, device):
+        if len(places):
+            log_probs[len(statuses) + places] = mean_of_networks(said, pooling, canonical)
+        statuses += some
+    return tuple(statuses), log_probs
+
+
+def look_apart(run: Run, refs: Sequence[PhotoRef], views: Sequence[str]) -> NDArray[np.float32]:
+    """Look at photos with each model of a run, but prepare every view of a photo only once.
+
+    Args:
+        run: The run, of j trained models.
+        refs: n photos.
+        views: v names of views.
+
+    Returns:
+        (j, n, v, c) log-probabilities, NaN where a photo cannot be read.
+
+    Raises:
+        RunError: If there are no models.
+    """  # noqa: DOC502 raised by `_looks`
+    models, canonical = run.done, run.labels.canonical
+    shape = (len(models), len(refs), len(views), len(run.labels.names))
+    log_probs, start = np.full(shape, np.nan, np.float32), 0
+    for some, places, said in _looks(run, models, refs, views):
+        for model in range(len(models)) if len(places) else ():
+            own = said[:, model : model + 1]
+            log_probs[model, start + places] = mean_of_networks(own, "log", canonical)
+        start += len(some)
+    return log_probs
+
+
+def _looks(
+    run: Run,
+    models: Sequence[str],
+    refs: Sequence[PhotoRef],
+    views: Sequence[str],
+    device: torch.device | None = None,
+) -> Iterator[tuple[list[str], NDArray[np.intp], NDArray[np.float32]]]:
+    # Batch by batch: statuses, the places of those that were read, and (n, k, v, c) of these.
     if not models:
         raise RunError(
             f"No model of {run.folder} is trained yet. Train one with: {go_on_command(run)}"
         )
     keep_large_blocks()
     eyes = [open_eye(run, name, device or pick_device()) for name in models]
-    log_probs = np.full((len(refs), len(views), len(run.labels.names)), np.nan, np.float32)
-    statuses: list[str] = []
-    canonical = (labels or run.labels).canonical
     with Progress(f"predicting with {len(eyes)} model(s)", len(refs)) as progress:
         for batch in read_batches(refs, evaluation_preprocess(run.recipe), _BATCH):
             places, pixels = good_pixels(batch)
-            if len(places):
-                said = _said(eyes, torch.from_numpy(pixels), views)
-                log_probs[len(statuses) + places] = mean_of_networks(said, pooling, canonical)
-            statuses += [read.status for read in batch]
+            nothing = np.zeros((0, len(eyes), len(views), 0), np.float32)
+            said = _said(eyes, torch.from_numpy(pixels), views) if len(places) else nothing
+            yield [read.status for read in batch], places, said
             progress.advance(len(batch))
-    return tuple(statuses), log_probs
 
 
 @told_of_looking
