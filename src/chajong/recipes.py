@@ -139,14 +139,14 @@ def _cars_distilled() -> Recipe:
 
 def _cars_best() -> Recipe:
     fast = _cars_fast()
-    sizes = (Grow(after=0.4, size_px=160), Grow(after=0.75, size_px=192))
+    sizes = (Grow(after=0.4, size_px=192), Grow(after=0.75, size_px=224))
     return fast.model_copy(
         update={
             "name": "cars-best",
             "about": "our best single model for two CPU cores and an hour",
-            "data": Data(size_px=128, grow=sizes, eval_px=224),
+            "data": Data(size_px=160, grow=sizes, eval_px=256),
             "mix": Mix(cutmix=1.0, p=0.5, until=0.85),
-            "train": fast.train.model_copy(update={"epochs": 46}),
+            "train": fast.train.model_copy(update={"epochs": 40}),
         }
     )
 
