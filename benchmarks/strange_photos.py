@@ -10,8 +10,9 @@ test photos of the learned classes (`--labels` is a CSV of ID and label of DATA'
 all photos of the held-out classes, close-ups cut out of test photos, and crops of the photos in
 OTHERS. OTHERS is any folder of photos of other things; the results name the one that was used.
 Printed are the areas under the ROC curve of strangeness, the share of each kind that is called
-strange, and, of each held-out class added from five of its train photos, how many of its other
-photos are found and what that costs the learned classes. What is there already is not made again.
+strange, how deep each is answered for the usual risk and how often wrongly, and, of each held-out
+class added from five of its train photos, how many of its other photos are found and what that
+costs the learned classes. What is there already is not made again.
 """
 
 import argparse
@@ -235,7 +236,9 @@ def told(
         right = car is not None and (
             verdict.exact == name
             if verdict.level == "exact"
-            else verdict.make == car.maker and verdict.model in (None, car.model)
+            else verdict.make == car.maker
+            and verdict.model in (None, car.model)
+            and verdict.generation in (None, car.generation)
         )
         counts["wrong"] += not (verdict.abstained or right)
     return counts

@@ -138,6 +138,12 @@ def test_the_whole_chain_from_photos_to_a_submission(cli: Cli, tmp_path: Path) -
     with Image.open("drawn.png") as drawn:
         assert min(drawn.size) > 500
         assert np.asarray(drawn.convert("RGB")).std() > 5
+    by_file_name = tmp_path / "by file name.csv"
+    ids = [f"test/{id_}.jpg" for id_ in made.ids]
+    pl.DataFrame({"ID": ids, "label": ["가온_2015_2018"] * 5}).write_csv(by_file_name)
+    picture = Path("drawn.png").read_bytes()
+    assert cli("evaluate", "p.parquet", "--labels", by_file_name, *options[2:])[0] == 0
+    assert Path("drawn.png").read_bytes() == picture
     options = ("--labels", truth, "--unreadable", "uniform", "--reliability", "drawn.jpg")
     refused(cli("evaluate", "p.parquet", *options), ".png")
     refused(cli("evaluate", "p.parquet", "--unreadable", "uniform"), "table of labels (ID,label)")

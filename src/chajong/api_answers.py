@@ -119,7 +119,8 @@ def evaluate(
         equal: A CSV with the columns class and equal_to; the known pairs if none.
         unreadable: What to do about photos without a prediction.
         catalogue: A CSV that says which car each class is; the known one if none.
-        reliability: A PNG to draw: how often answers are right against how sure they are.
+        reliability: A PNG to draw: how often answers are right against how sure they are, of the
+            photos that have one.
 
     Returns:
         The score.
@@ -159,11 +160,16 @@ def _draw_reliability(
     predictions: Predictions, truth: Mapping[str, str], labels: Labels, path: Path
 ) -> None:
     from chajong.files import write_bytes
+    from chajong.matching import match_ids
     from chajong.reporting.figures import png, reliability
 
-    known = tuple(truth[id_] for id_ in predictions.ids)
+    known: list[str | None] = [None] * len(predictions.ids)
+    for row, label in zip(
+        match_ids(predictions.ids, list(truth)).rows, truth.values(), strict=True
+    ):
+        known[row] = label
     kind: Kind = "holdout" if predictions.kind == "test" else predictions.kind
-    table = replace(predictions, labels=known, kind=kind)
+    table = replace(predictions, labels=tuple(known), kind=kind)
     write_bytes(path, png(reliability(table, labels)))
 
 

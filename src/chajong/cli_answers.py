@@ -31,7 +31,10 @@ def evaluate(
     catalogue: CatalogueOption = None,
     reliability: Annotated[
         Path | None,
-        typer.Option(help="A PNG to draw: how often answers are right against how sure they are."),
+        typer.Option(
+            help="A PNG to draw: how often answers are right against how sure they are, of the "
+            "photos that have one."
+        ),
     ] = None,
 ) -> None:
     """Score predictions as the competition does, with intervals, and by maker and model."""

@@ -281,7 +281,10 @@ def test_only_who_has_a_key(tight: Running) -> None:
     for headers in (KNOWN, {"X-API-Key": KEY}):
         assert tight.ask("/v1/model", None, headers).status == 200
     assert tight.ask("/healthz").status == tight.ask("/readyz").status == 200
-    security = tight.ask("/openapi.json").json["paths"]["/v1/predict"]["post"]["security"]
+    told = tight.ask("/openapi.json").json["paths"]
+    kept = told["/v1/model"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert "example" not in kept
+    security = told["/v1/predict"]["post"]["security"]
     assert security == [{"key": []}]
 
 
