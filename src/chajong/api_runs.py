@@ -234,22 +234,21 @@ def report(
     from chajong.errors import RunError
     from chajong.reporting.report_page import PAGE, comparison_page, report_page
 
-    if isinstance(of, Comparison):
-        if out is None:
-            raise RunError("A comparison lies nowhere: say where its page goes, out='page.html'.")
-        found, page = of, Path(out)
-    else:
+    if not isinstance(of, Comparison):
         where = folder_of(of)
         if not where.is_file():
             subject = Subject.open(where, path_of(catalogue))
             return report_page(subject, path_of(out) or where / PAGE)
-        page = path_of(out) or where.with_suffix(".html")
-        if page.resolve() == where.resolve():
-            raise RunError(f"The page would take the place of {where}. Choose another --out.")
-        found = Comparison.load(where)
     if catalogue is not None:
         raise RunError("The page of a comparison names no cars: leave the catalogue out.")
-    return comparison_page(found, page)
+    if isinstance(of, Comparison):
+        if out is None:
+            raise RunError("A comparison lies nowhere: say where its page goes, out='page.html'.")
+        return comparison_page(of, Path(out))
+    page = path_of(out) or where.with_suffix(".html")
+    if page.resolve() == where.resolve():
+        raise RunError(f"The page would take the place of {where}. Choose another --out.")
+    return comparison_page(Comparison.load(where), page)
 
 
 def _folders(side: Run | StrPath | Sequence[Run | StrPath]) -> list[Path]:
