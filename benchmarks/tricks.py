@@ -51,8 +51,10 @@ TRICKS: Mapping[str, tuple[str, ...]] = {
     "EMA 0.998": ("train.ema={decay: 0.998}",),
     "mean of the last quarter": ("train.swa={last: 0.25}",),
     "mean of the last tenth": ("train.swa={last: 0.1}",),
+    "evaluated at 128 px": ("data.eval_px=128",),
     "evaluated at 160 px": ("data.eval_px=160",),
     "evaluated at 224 px": ("data.eval_px=224",),
+    "constant size 112": ("data.grow=[]", "data.size_px=112"),
     "constant size 128": ("data.grow=[]",),
     "constant size 144": ("data.grow=[]", "data.size_px=144"),
     "letterbox": ("data.aspect=letterbox",),
@@ -69,6 +71,7 @@ TRICKS: Mapping[str, tuple[str, ...]] = {
     "head first": ("train.head_only=0.1",),
     "clipped gradients": ("optim.clip_norm=1",),
     "bf16": ("train.precision=bf16",),
+    "fp32": ("train.precision=fp32",),
 }
 
 

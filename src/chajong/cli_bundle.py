@@ -22,8 +22,8 @@ def export(
     ] = None,
     int8: Annotated[
         bool,
-        typer.Option("--int8", help="8-bit graphs too: faster, left out where they lose too much."),
-    ] = False,
+        typer.Option(help="Try 8-bit graphs too: faster, left out where they lose too much."),
+    ] = True,
     thumbnails: Annotated[
         bool,
         typer.Option(

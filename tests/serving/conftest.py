@@ -23,7 +23,7 @@ def make_all(folder: Path) -> None:
     photos = write_photos(folder / "photos", per_class=170, side_px=40)
     recipe = make_recipe(train_epochs=1, train_batch_size=32, infer=Infer(views=("plain", "flip")))
     train(photos, recipe, Options(out=folder / "run", cache_folder=folder / "cache"))
-    export(folder / "run", folder / "exported", int8=True)
+    export(folder / "run", folder / "exported")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import pytest
 
 from chajong.added import Added
 from chajong.bundle import Bundle, put_in_place
+from chajong.bundle_facts import Proof
 from chajong.errors import BundleError
 from chajong.serving.answers import check_out
 from chajong.serving.engine import Engine
@@ -168,6 +169,31 @@ def test_a_golden_answer_that_differs_is_refused(bundle: Bundle) -> None:
     reseal(bundle.folder)
     with pytest.raises(BundleError, match="answers otherwise here than where it was made"):
         Engine.open(Bundle.load(bundle.folder), "onnxruntime", "fp32")
+
+
+def test_a_way_that_answers_otherwise_here_is_said_and_passed_over(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def spoil(proof: Proof) -> None:
+        answer = golden["log_probs"][f"{proof.runtime} {proof.precision}"][0]
+        answer[answer.index(max(answer))] -= 30
+        path.write_text(json.dumps(golden), encoding="utf-8")
+        reseal(bundle.folder)
+
+    path = bundle.folder / "golden" / "golden.json"
+    golden = json.loads(path.read_text(encoding="utf-8"))
+    first, *others = bundle.facts.proofs
+    spoil(first)
+    opened = Engine.open(Bundle.load(bundle.folder))
+    assert opened.proof == others[0]
+    said = f"{first.runtime} {first.precision} is not used: "
+    assert said in capsys.readouterr().err
+    with pytest.raises(BundleError, match="answers otherwise here"):
+        Engine.open(Bundle.load(bundle.folder), first.runtime, first.precision)
+    for proof in others:
+        spoil(proof)
+    with pytest.raises(BundleError, match="answers otherwise here"):
+        Engine.open(Bundle.load(bundle.folder))
 
 
 def test_a_graph_that_is_none_is_refused(bundle: Bundle) -> None:

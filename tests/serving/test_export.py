@@ -21,6 +21,7 @@ from chajong.choices import Runtime
 from chajong.errors import BundleError, DataError, RunError
 from chajong.graph import OUTPUTS, Output
 from chajong.labels import Labels
+from chajong.photos.layout import PhotoRef
 from chajong.pooling import Vector
 from chajong.run import Run
 from chajong.serving.engine import Engine
@@ -31,7 +32,7 @@ from chajong.training.export import export
 from chajong.training.graph import write_graph
 from chajong.training.infer import Eye
 from chajong.training.predict import predict, predict_blend
-from chajong.training.samples import samples_of
+from chajong.training.samples import choose, samples_of
 from chajong.training.views import VIEWS
 from tests.test_cli import draw_photo
 from tests.training.tiny import CPU
@@ -63,7 +64,9 @@ def test_a_bundle_answers_as_its_blend(run: Run, photos: Path, tmp_path: Path) -
         tuple(Car(name, maker_en="Mine", model=f"M{place}") for place, name in enumerate(names))
     )
     (tmp_path / "cars.csv").write_text(cars.to_csv(), encoding="utf-8")
-    bundle = export(tmp_path / "blend", tmp_path / "bundle", catalogue=tmp_path / "cars.csv")
+    named = tmp_path / "cars.csv"
+    bundle = export(tmp_path / "blend", tmp_path / "bundle", catalogue=named, int8=False)
+    assert {proof.precision for proof in bundle.facts.proofs} <= {"fp32", "bf16"}
     assert [car.maker_en for car in bundle.catalogue.cars] == ["Mine"] * len(names)
     few = tmp_path / "few"
     few.mkdir()
@@ -167,7 +170,7 @@ def test_networks_that_answer_otherwise_are_not_exported(
     graph = exported.folder / "members" / "0.onnx"
     monkeypatch.setattr(module, "write_graph", lambda *words: copied(graph, words[-1]))
     with pytest.raises(BundleError, match=r"a probability differs by 0\.\d+, at most 0\.001 may"):
-        export(changed.folder, tmp_path / "bundle")
+        export(changed.folder, tmp_path / "bundle", int8=False)
     assert [path.name for path in tmp_path.iterdir()] == ["changed"]
 
 
@@ -240,9 +243,37 @@ def test_a_runtime_that_fails_while_it_computes_is_left_out(
     graph = exported.folder / "members" / "0.onnx"
     monkeypatch.setattr(module, "write_graph", lambda *words: copied(graph, words[-1]))
     monkeypatch.setattr(module, "_ask_bundle", failing)
-    made = export(run.folder, tmp_path / "bundle")
+    made = export(run.folder, tmp_path / "bundle", int8=False)
     assert {proof.runtime for proof in made.facts.proofs} == {"onnxruntime"}
     assert "openvino: no such kernel" in json.dumps(made.card())
+
+
+def test_a_network_without_an_8_bit_form_is_exported_without(
+    run: Run, exported: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any) -> None:
+        raise ValueError("no such operation\nat 0x1")
+
+    graph = exported.folder / "members" / "0.onnx"
+    monkeypatch.setattr(module, "write_graph", lambda *words: copied(graph, words[-1]))
+    monkeypatch.setattr(module, "quantise", failing)
+    made = export(run.folder, tmp_path / "bundle")
+    assert {proof.precision for proof in made.facts.proofs} <= {"fp32", "bf16"}
+    assert [each.name for each in (made.folder / "members").iterdir()] == ["0.onnx"]
+    assert "its 8-bit form: no such operation" in json.dumps(made.card())
+
+
+def test_a_proof_is_by_photos_that_were_held_out_where_they_are_enough() -> None:
+    def held_out(num: int) -> list[int]:
+        folds = np.full(1200, -1)
+        folds[300 : 300 + num] = 0
+        refs = [PhotoRef(f"{place}", Path(f"{place}.jpg"), "train") for place in range(1200)]
+        chosen = choose(refs, np.zeros(1200, np.intp), (folds, np.maximum(folds, 0)))
+        assert len(chosen.to_measure) == 128
+        return [int(fold) for fold in chosen.folds[0]]
+
+    assert held_out(600) == [0] * 600
+    assert len(held_out(499)) == 1000
 
 
 def test_labels_go_with_photos_by_name_and_what_does_not_is_said(

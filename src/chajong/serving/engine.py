@@ -22,6 +22,7 @@ from chajong.gallery import unit
 from chajong.graph import WHOLE, Output
 from chajong.photos.preprocess import Preprocess
 from chajong.pooling import Floats
+from chajong.progress import say
 from chajong.serving.newcomers import Newcomers
 from chajong.serving.runtimes import Session, has, open_session
 
@@ -89,6 +90,9 @@ class Engine:
     ) -> "Engine":
         """Get a bundle ready, and check that it answers here as it did where it was made.
 
+        Of the ways that are left open it takes the fastest that does; one that does not, as 8-bit
+        numbers on a processor that adds them otherwise, is said and passed over.
+
         Args:
             bundle: The bundle.
             runtime: What computes; if none, the fastest that was proven and is installed here.
@@ -102,9 +106,7 @@ class Engine:
             BundleError: If that way to compute was not proven, is not possible here, or a golden
                 answer differs, or another bundle took its place meanwhile.
         """  # noqa: DOC502 raised by what it calls
-        proof = _fastest(bundle, runtime, precision)
-        engine = open_unchecked(bundle, proof, num_callers or num_cores())
-        engine.check_golden()
+        engine = _checked(bundle, _ways(bundle, runtime, precision), num_callers or num_cores())
         _ = bundle.gallery  # read before another bundle may take the place of this one
         bundle.check_unchanged()
         return engine
@@ -237,15 +239,33 @@ class Engine:
         return self.sessions[member].compute(pixels[way], outputs)
 
 
-def _fastest(bundle: Bundle, runtime: Runtime | None, precision: Precision | None) -> Proof:
+def _ways(bundle: Bundle, runtime: Runtime | None, precision: Precision | None) -> list[Proof]:
+    # The fastest first.
     if runtime is not None and precision is not None:
-        return bundle.proof(runtime, precision)
-    for proof in bundle.facts.proofs:
-        asked = runtime in (None, proof.runtime) and precision in (None, proof.precision)
-        if asked and has(proof.runtime, proof.precision):
-            return proof
+        return [bundle.proof(runtime, precision)]
+    ways = [
+        proof
+        for proof in bundle.facts.proofs
+        if runtime in (None, proof.runtime)
+        and precision in (None, proof.precision)
+        and has(proof.runtime, proof.precision)
+    ]
     # Says what was proven, or what is not installed, when it is opened.
-    return bundle.proof(runtime or "onnxruntime", precision or "fp32")
+    return ways or [bundle.proof(runtime or "onnxruntime", precision or "fp32")]
+
+
+def _checked(bundle: Bundle, ways: Sequence[Proof], num_callers: int) -> Engine:
+    for proof in ways[:-1]:
+        try:
+            engine = open_unchecked(bundle, proof, num_callers)
+            engine.check_golden()
+        except BundleError as error:
+            say(f"{proof.runtime} {proof.precision} is not used: {error}")
+        else:
+            return engine
+    engine = open_unchecked(bundle, ways[-1], num_callers)
+    engine.check_golden()
+    return engine
 
 
 def open_unchecked(bundle: Bundle, proof: Proof, num_callers: int) -> Engine:

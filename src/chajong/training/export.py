@@ -4,10 +4,11 @@ Shapes: n photos, k networks, v views, c classes.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -46,6 +47,7 @@ from chajong.wording import first_line
 _NUM_GOLDEN = 4
 _BATCH = 32
 _CPU = torch.device("cpu")
+T = TypeVar("T")
 _WAYS: tuple[tuple[Runtime, Precision], ...] = (
     ("onnxruntime", "fp32"),
     ("openvino", "fp32"),
@@ -74,7 +76,7 @@ def export(
     photos: Path | None = None,
     labels: Path | None = None,
     *,
-    int8: bool = False,
+    int8: bool = True,
     thumbnails: bool = False,
     catalogue: Path | None = None,
 ) -> Bundle:
@@ -85,7 +87,7 @@ def export(
         out: The bundle's folder; one that is there is replaced.
         photos: Photos to prove it on; those that it was trained on, if none.
         labels: A CSV with the columns ID and label of those photos.
-        int8: Whether to make 8-bit graphs too.
+        int8: Whether to try 8-bit graphs too: four times as small, and most often the fastest.
         thumbnails: Whether to put small pictures of training photos into the bundle.
         catalogue: A CSV that says which car each class is; none for the known one.
 
@@ -119,42 +121,42 @@ def _open(folder: Path, catalogue: Path | None) -> Subject:
 
 def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
     keep_large_blocks()
-    int8 = kind.int8
-    graphs = _write_graphs(subject, samples, draft, int8=int8)
+    graphs = _write_graphs(subject, draft)
+    theirs, samples = _ask_torch(subject, samples)
+    failed: list[tuple[Proof, list[str]]] = []
+    if kind.int8:
+        quantised, why = _tried(partial(_quantised, graphs, samples, draft), "its 8-bit form")
+        if quantised is None:
+            failed.append((Proof("onnxruntime", "int8", 0, 0.0, 1.0), why))
+            _refuse(*failed[-1])
+        else:
+            graphs = quantised
     made_by = f"chajong {package_version('chajong')}"
     blend = subject.joined()
     source = subject.folder.resolve().name  # not that of a link, which will lead elsewhere
     facts = Facts(FORMAT, made_by, now(), source, blend, graphs, ())
     photos = _write_golden(draft)
-    ways = [way for way in _WAYS if has(*way) and (int8 or way[1] != "int8")]
-    theirs, samples = _ask_torch(subject, samples)
+    ways = [way for way in _WAYS if has(*way) and (way[1] != "int8" or "int8" in graphs[0].files)]
     truth = _truth(samples)
     good: list[Proof] = []
-    failed: list[tuple[Proof, list[str]]] = []
     golden: dict[str, list[list[float]]] = {}
     for runtime, precision in ways:
         candidate = Proof(runtime, precision, 0, 0.0, 1.0)
         bundle = _bundle(draft, replace(facts, proofs=(candidate,)), subject, Golden((), {}))
-        try:
-            said, answers = _ask_bundle(bundle, candidate, samples, photos)
-        except BundleError as error:  # the runtime cannot compute such a graph
-            proof, why = candidate, [str(error)]
-        except (ChajongError, Interrupted):
-            raise
-        except Exception as error:  # or fails while it computes, in ways of its own
-            proof, why = candidate, [f"{runtime}: {first_line(error)}"]
+        asked = partial(_ask_bundle, bundle, candidate, samples, photos)
+        said, why = _tried(asked, runtime)
+        if said is not None:
+            candidate = prove(candidate, said[0], theirs, blend, subject.labels, truth)
+            why = list(failures(candidate))
+        if said is None or why:
+            failed.append((candidate, why))
+            _refuse(candidate, why)
         else:
-            proof = prove(candidate, said, theirs, blend, subject.labels, truth)
-            why = list(failures(proof))
-        if why:
-            failed.append((proof, why))
-            _refuse(proof, why)
-        else:
-            engine = open_unchecked(bundle, proof, num_cores())
+            engine = open_unchecked(bundle, candidate, num_cores())
             pace = photos_per_second(engine, [engine.prepare(data) for data in photos.values()])
-            good.append(replace(proof, photos_per_s=pace))
+            good.append(replace(candidate, photos_per_s=pace))
             say(good[-1].line())
-            golden[f"{runtime} {precision}"] = answers.tolist()
+            golden[f"{runtime} {precision}"] = said[1].tolist()
     good.sort(key=lambda proof: -(proof.photos_per_s or 0.0))
     risks = _risks(subject)
     facts = replace(facts, proofs=tuple(good), risks=None if risks is None else RISKS)
@@ -171,6 +173,18 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
         None if gallery is None else Unknown.of(gallery, subject.labels),
     )
     made.save(card, card_text(card))
+
+
+def _tried(what: Callable[[], T], name: str) -> tuple[T | None, list[str]]:
+    # What came of it, or why nothing did.
+    try:
+        return what(), []
+    except BundleError as error:  # such as a graph that a runtime cannot compute
+        return None, [str(error)]
+    except (ChajongError, Interrupted):
+        raise
+    except Exception as error:  # runtimes fail in ways of their own
+        return None, [f"{name}: {first_line(error)}"]
 
 
 def _refuse(proof: Proof, why: Sequence[str]) -> None:
@@ -196,9 +210,7 @@ def _risks(subject: Subject) -> Risks | None:
     return Risks.of(subject.table, subject.labels, depths, subject.manifest.groups())
 
 
-def _write_graphs(
-    subject: Subject, samples: Samples, draft: Path, *, int8: bool
-) -> tuple[Graph, ...]:
+def _write_graphs(subject: Subject, draft: Path) -> tuple[Graph, ...]:
     make_folder(draft / "members")
     graphs = []
     for place, (run, member) in enumerate(zip(subject.runs, subject.joined().members, strict=True)):
@@ -207,12 +219,19 @@ def _write_graphs(
         say(f"exporting {len(run.done)} network(s) of {run.folder}")
         eyes = [open_eye(run, name, _CPU) for name in run.done]
         outputs, seen = write_graph(eyes, member.views, way.size_px, draft / files["fp32"])
-        if int8:
-            files["int8"] = f"members/{place}.int8.onnx"
-            (batch,) = read_batches(samples.to_measure, way, len(samples.to_measure))
-            quantise(draft / files["fp32"], good_pixels(batch)[1], draft / files["int8"])
         graphs.append(Graph(way.size_px, way.aspect, run.done, files, outputs, seen))
     return tuple(graphs)
+
+
+def _quantised(graphs: Sequence[Graph], samples: Samples, draft: Path) -> tuple[Graph, ...]:
+    made = []
+    for place, graph in enumerate(graphs):
+        name = f"members/{place}.int8.onnx"
+        say(f"making the 8-bit form of member {place + 1} of {len(graphs)}")
+        (batch,) = read_batches(samples.to_measure, graph.preprocess, len(samples.to_measure))
+        quantise(draft / graph.files["fp32"], good_pixels(batch)[1], draft / name)
+        made.append(replace(graph, files={**graph.files, "int8": name}))
+    return tuple(made)
 
 
 def _write_gallery(subject: Subject, graph: Graph, draft: Path, kind: Kind) -> Gallery | None:

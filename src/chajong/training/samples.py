@@ -79,7 +79,8 @@ def own_samples(runs: Sequence[Run]) -> Samples:
         runs: The members, trained on the same photos.
 
     Returns:
-        At most 1,000 of them, chosen by chance but always the same.
+        At most 1,000 of them, chosen by chance but always the same; of those that each member
+        holds out, if they are enough.
 
     Raises:
         BundleError: If the photos are not where they were.
@@ -97,7 +98,7 @@ def own_samples(runs: Sequence[Run]) -> Samples:
         )
     classes = runs[0].labels.indices(rows["label"].to_list())
     folds = tuple(folds_of(run, ids) for run in runs)
-    return _chosen(refs, classes, folds)
+    return choose(refs, classes, folds)
 
 
 def samples_of(photos: Path, labels: Path | None, known: Labels) -> Samples:
@@ -124,14 +125,29 @@ def samples_of(photos: Path, labels: Path | None, known: Labels) -> Samples:
         there = np.flatnonzero(match.rows >= 0)
         said = [*truth.values()]
         classes[match.rows[there]] = known.indices([said[place] for place in there])
-    return _chosen(refs, classes, ())
+    return choose(refs, classes, ())
 
 
-def _chosen(
+def choose(
     refs: Sequence[PhotoRef], classes: NDArray[np.intp], folds: tuple[NDArray[np.intp], ...]
 ) -> Samples:
+    """Choose photos to compare answers on, and others to measure ranges on.
+
+    Args:
+        refs: n photos.
+        classes: (n,) true classes, -1 where not known.
+        folds: For each member (n,) the network that did not learn the photo, -1 for none.
+
+    Returns:
+        At most 1,000 to compare, of those that each member holds out if they are enough.
+    """
     order = np.random.default_rng(0).permutation(len(refs))
-    rows = np.sort(order[:_NUM_COMPARED])
+    held_out = np.full(len(refs), bool(folds))
+    for each in folds:
+        held_out &= each >= 0
+    # What a coarser format loses on photos that were learned, of next to no loss, tells little.
+    compared = order[held_out[order]] if held_out.sum() >= MIN_PHOTOS else order
+    rows = np.sort(compared[:_NUM_COMPARED])
     # From the other end, so that the two share photos only where there are few.
     measured = order[::-1][:_NUM_MEASURED].tolist()
     return Samples(
