@@ -1,21 +1,24 @@
-"""Serving speed: a plain loop over timm against a bundle's engine, on the same photos.
+"""Serving speed: a plain loop over timm against the bundle of a run, on the same photos.
 
-    python -m benchmarks.serving_speed PHOTOS --weights FILE [--labels FILE.csv] [--rounds 5]
+    python -m benchmarks.serving_speed RUN PHOTOS [--labels FILE] [--rounds 5] [--memory]
+        [--bundle FOLDER]
 
-Makes a run's folder around a network of the given weights (its head is untrained, which changes no
-time), exports it, and measures in rounds, each side alone in a process of its own and the order
+RUN has one model that looks one way. It is exported as `chajong export RUN` does, unless a bundle
+of it is given, and measured in rounds, each side alone in a process of its own and the order
 turned from round to round, so that other work on the machine is unfair to none:
-1. photos a second of a plain loop: timm, PIL, a DataLoader with 2 workers, batches of 64, eager,
-   the allocator set as in training;
-2. photos a second of `chajong predict BUNDLE`, from files to a file of answers, in each runtime and
-   number format that this machine computes;
+1. photos a second of a plain loop over RUN's network: timm's transform, PIL, a DataLoader with 2
+   workers, batches of 64, eager, the allocator set as in training;
+2. photos a second of `chajong predict BUNDLE`, from files to a file of answers, each way that was
+   proven; the first is what it takes by itself;
 3. photos a second of decoding alone and of inference alone, and with them the bound
    1 / (1/decode + 1/inference) that two things on the same cores cannot pass when one waits for the
    other.
-Last, the memory of predicting 1,000 and 30,000 photos (`--memory`).
+With `--labels` (a CSV of ID and label) it prints how right both sides are. `--memory` measures the
+memory of predicting 1,000 and 30,000 photos instead.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -23,83 +26,77 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chajong.bundle import Bundle
 from chajong.bundle_facts import Proof
-from chajong.choices import Precision, Runtime
 from chajong.environment import num_cores, peak_memory_bytes
 from chajong.photos.sources import Asked, Source, open_source
-from chajong.serving.engine import Engine, open_unchecked
+from chajong.predictions import Predictions
+from chajong.run import Run
+from chajong.score import read_truth
+from chajong.serving.engine import Engine, Squares, open_unchecked
 from chajong.serving.predict import NUM_AT_ONCE, predict
-from chajong.serving.runtimes import has
-
-WAYS: tuple[tuple[Runtime, Precision], ...] = (
-    ("onnxruntime", "fp32"),
-    ("onnxruntime", "int8"),
-    ("openvino", "fp32"),
-    ("openvino", "bf16"),
-    ("openvino", "int8"),
-)
+from chajong.training.export import export
 
 
-def make_bundle(weights: str, size_px: int, photos: Path, out: Path) -> None:
-    """A bundle of one network with one view; proofs are not needed to measure time."""
-    import torch
+@dataclass(frozen=True)
+class Found:
+    """Photos a second, or MiB; and how right the answers are."""
 
-    from chajong.blending.blend import Blend, Member
-    from chajong.bundle import FORMAT
-    from chajong.bundle_facts import Facts, Golden
-    from chajong.catalogue import known_catalogue
-    from chajong.graph import Graph
-    from chajong.labels import Labels
-    from chajong.photos.preprocess import Preprocess
-    from chajong.recipe import Model
-    from chajong.training.graph import write_graph
-    from chajong.training.infer import Eye
-    from chajong.training.quantise import quantise
-    from chajong.training.weights import build_network
+    pace: float = 0.0
+    top1: float | None = None
+    log_loss: float | None = None
 
-    labels = Labels(tuple(f"class {place:03}" for place in range(196)))
-    model = Model(backbone="mobilenetv2_100", weights=weights)
-    network, source = build_network(model, len(labels.names), allow_noncommercial=True)
-    eye = Eye(network.eval(), torch.device("cpu"), "fp32", source.mean, source.std)
-    (out / "members").mkdir(parents=True)
-    write_graph([eye], ("plain",), size_px, out / "members" / "0.onnx")
-    way = Preprocess(size_px, "squash")
-    some = np.stack([way(one.read()) for one in islice(open_source(str(photos)).photos(), 64)])
-    quantise(out / "members" / "0.onnx", some, out / "members" / "0.int8.onnx")
-    blend = Blend(labels.names, (), (Member("0", "", ("plain",), (1.0,)),), "linear", 1.0, None, ())
-    files = {"fp32": "members/0.onnx", "int8": "members/0.int8.onnx"}
-    graph = Graph(size_px, "squash", ("all",), files)  # type: ignore[arg-type]
-    proofs = tuple(Proof(runtime, precision, 0, 1.0, 0.0) for runtime, precision in WAYS)
-    facts = Facts(FORMAT, "benchmark", "", "benchmark", blend, (graph,), proofs)
-    cars = known_catalogue().narrowed(labels.names)
-    Bundle(out, facts, labels, cars, Golden((), {}), "").save({}, "")
+    def accuracy(self) -> str:
+        """Say how right."""
+        if self.top1 is None:
+            return ""
+        return f" (top-1 {self.top1:.4f}, log loss {self.log_loss:.4f})"
 
 
-def plain_loop(photos: Path, size_px: int, num_threads: int) -> float:
-    """The loop that everybody writes."""
+def scored(log_probs: NDArray[np.floating], ids: Sequence[str], asked: argparse.Namespace) -> Found:
+    """Top-1 and log loss of answers whose class is known."""
+    if asked.labels is None:
+        return Found()
+    truth, labels = read_truth(asked.labels), Run.load(asked.run).labels
+    rows = [row for row, each in enumerate(ids) if each in truth]
+    classes = labels.indices([truth[ids[row]] for row in rows])
+    top1 = float((log_probs[rows].argmax(axis=1) == classes).mean())
+    return Found(top1=top1, log_loss=-float(log_probs[rows, classes].mean()))
+
+
+def plain_loop(asked: argparse.Namespace) -> Found:
+    """The loop that everybody writes, over the run's own network."""
     import timm
     import torch
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset
 
     from chajong.training.allocator import keep_large_blocks
+    from chajong.training.predict import open_eye
 
     keep_large_blocks()
-    torch.set_num_threads(num_threads)
-    network = timm.create_model("mobilenetv2_100", num_classes=196).eval()
-    config = timm.data.resolve_model_data_config(network)
+    torch.set_num_threads(num_cores())
+    run = Run.load(asked.run)
+    eye = open_eye(run, run.done[0], torch.device("cpu"))
+    network = eye.network.to(memory_format=torch.contiguous_format)
+    side_px = run.recipe.data.eval_px or run.recipe.data.size_px
     transform = timm.data.create_transform(
-        **{**config, "input_size": (3, size_px, size_px), "crop_pct": 1.0}, is_training=False
+        (3, side_px, side_px),
+        mean=eye.mean,
+        std=eye.std,
+        interpolation="bilinear",
+        crop_pct=1.0,
+        crop_mode="squash",
     )
-    paths = sorted(path for path in photos.rglob("*.jpg"))
+    paths = sorted(asked.photos.rglob("*.jpg"))
 
     class Photos(Dataset[torch.Tensor]):
         def __len__(self) -> int:
@@ -109,11 +106,13 @@ def plain_loop(photos: Path, size_px: int, num_threads: int) -> float:
             made: torch.Tensor = transform(Image.open(paths[place]).convert("RGB"))
             return made
 
-    start = time.perf_counter()
+    start, parts = time.perf_counter(), []
     with torch.inference_mode():
         for batch in DataLoader(Photos(), batch_size=64, num_workers=2):
-            network(batch).softmax(dim=1).argmax(dim=1)
-    return len(paths) / (time.perf_counter() - start)
+            parts.append((network(batch) / eye.temperature).log_softmax(dim=1))
+    pace = len(paths) / (time.perf_counter() - start)
+    ids = [path.stem for path in paths]
+    return replace(scored(torch.cat(parts).numpy(), ids, asked), pace=pace)
 
 
 def whole(engine: Engine, source: Source, out: Path) -> float:
@@ -153,11 +152,11 @@ def repeated(source: Source, num_photos: int) -> Source:
     return Source(num_photos, photos)
 
 
-def alone(asked: argparse.Namespace) -> float:
+def alone(asked: argparse.Namespace) -> Found:
     """What a child process measures."""
     kind, runtime, precision = asked.alone
     if kind == "plain":
-        return plain_loop(asked.photos, asked.size, num_cores())
+        return plain_loop(asked)
     bundle = Bundle.load(asked.bundle)
     engine = open_unchecked(bundle, bundle.proof(runtime, precision), num_cores())
     source = open_source(str(asked.photos))
@@ -165,80 +164,93 @@ def alone(asked: argparse.Namespace) -> float:
     with ThreadPoolExecutor(num_cores()) as pool:  # warm
         list(pool.map(engine.answer, [few] * 2 * num_cores()))
     with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.parquet"
         match kind:
             case "whole":
-                return whole(engine, source, Path(folder) / "out.parquet")
+                pace = whole(engine, source, out)
+                made = Predictions.load(out)
+                ids = [Path(each).stem for each in made.ids]
+                return replace(scored(np.log(made.probabilities()), ids, asked), pace=pace)
             case "decode":
-                return decode_alone(engine, source)
+                return Found(decode_alone(engine, source))
             case "inference":
-                return inference_alone(engine, source)
+                return Found(inference_alone(engine, source))
             case "single":
-                start = time.perf_counter()
-                one = open_unchecked(bundle, engine.proof, 1)
-                for _ in range(5):
-                    one.answer(few[:1])
-                start = time.perf_counter()
-                for _ in range(100):
-                    one.answer(few[:1])
-                return 100 / (time.perf_counter() - start)
+                return Found(one_by_one(bundle, engine.proof, few[0]))
             case _:
-                whole(engine, repeated(source, int(kind)), Path(folder) / "out.parquet")
-                return peak_memory_bytes() / 2**20
+                whole(engine, repeated(source, int(kind)), out)
+                return Found(peak_memory_bytes() / 2**20)
 
 
-def measured(asked: argparse.Namespace, bundle: Path, *what: str) -> float:
-    command = [sys.executable, "-m", "benchmarks.serving_speed", str(asked.photos)]
-    command += ["--bundle", str(bundle), "--size", str(asked.size), "--alone", *what]
+def one_by_one(bundle: Bundle, proof: Proof, photo: Squares) -> float:
+    """Photos a second, one after the other."""
+    one = open_unchecked(bundle, proof, 1)
+    for _ in range(5):
+        one.answer([photo])
+    start = time.perf_counter()
+    for _ in range(100):
+        one.answer([photo])
+    return 100 / (time.perf_counter() - start)
+
+
+def measured(asked: argparse.Namespace, bundle: Path, *what: str) -> Found:
+    command = [sys.executable, "-m", "benchmarks.serving_speed", str(asked.run), str(asked.photos)]
+    command += ["--bundle", str(bundle), "--alone", *what]
+    if asked.labels is not None:
+        command += ["--labels", str(asked.labels)]
     environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    return float(done.stdout)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
+    return Found(**json.loads(done.stdout))
 
 
 def rounds(asked: argparse.Namespace, bundle: Path) -> None:
-    ways = [way for way in WAYS if has(*way)]
+    ways = [(proof.runtime, proof.precision) for proof in Bundle.load(bundle).facts.proofs]
     sides: list[tuple[str, ...]] = [("plain", "-", "-"), ("decode", *ways[0])]
     sides += [(kind, *way) for way in ways for kind in ("whole", "inference", "single")]
-    found: dict[tuple[str, ...], list[float]] = {side: [] for side in sides}
+    found: dict[tuple[str, ...], list[Found]] = {side: [] for side in sides}
     for turn in range(asked.rounds):
         for side in sides[:: 1 if turn % 2 == 0 else -1]:
             found[side].append(measured(asked, bundle, *side))
-            print(f"round {turn + 1}: {' '.join(side)} {found[side][-1]:.1f}", flush=True)
-    plain, decode = found[sides[0]], found[sides[1]]
-    print(f"plain timm loop {median(plain):.0f} photos/s; decode alone {median(decode):.0f}")
-    for way in ways:
-        all_, inference = found["whole", *way], found["inference", *way]
+            print(f"round {turn + 1}: {' '.join(side)} {found[side][-1].pace:.1f}", flush=True)
+    paces = {side: [each.pace for each in found[side]] for side in sides}
+    plain, decode = paces[sides[0]], paces[sides[1]]
+    said = found[sides[0]][0].accuracy()
+    print(f"plain timm loop {median(plain):.0f} photos/s{said}; decode alone {median(decode):.0f}")
+    for place, way in enumerate(ways):
+        all_, inference = paces["whole", *way], paces["inference", *way]
         bounds = [1 / (1 / d + 1 / i) for d, i in zip(decode, inference, strict=True)]
-        against = median(a / p for a, p in zip(all_, plain, strict=True))
+        against = [a / p for a, p in zip(all_, plain, strict=True)]
         of_bound = median(a / b for a, b in zip(all_, bounds, strict=True))
-        single_ms = 1e3 / median(found["single", *way])
+        single_ms = 1e3 / median(paces["single", *way])
         print(
-            f"{way[0]} {way[1]}: {median(all_):.0f} photos/s, {against:.2f} times the plain loop; "
-            f"inference alone {median(inference):.0f}, {of_bound:.2f} of the bound "
-            f"{median(bounds):.0f}; one photo {single_ms:.1f} ms"
+            f"{way[0]} {way[1]}{' (the default)' if place == 0 else ''}: {median(all_):.0f} "
+            f"photos/s{found['whole', *way][0].accuracy()}, {median(against):.2f} times the plain "
+            f"loop ({min(against):.2f} to {max(against):.2f}); inference alone "
+            f"{median(inference):.0f}, {of_bound:.2f} of the bound {median(bounds):.0f}; one photo "
+            f"{single_ms:.1f} ms"
         )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
     parser.add_argument("photos", type=Path)
-    parser.add_argument("--weights", default="none")
-    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--labels", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--alone", nargs=3)
     asked = parser.parse_args()
     if asked.alone:
-        print(alone(asked))
+        print(json.dumps(asdict(alone(asked))))
         return
     with tempfile.TemporaryDirectory() as folder:
-        bundle = asked.bundle or Path(folder) / "bundle"
-        if asked.bundle is None:
-            make_bundle(asked.weights, asked.size, asked.photos, bundle)
+        bundle = asked.bundle or export(asked.run, Path(folder) / "bundle").folder
         if asked.memory:
+            first = Bundle.load(bundle).facts.proofs[0]
             for number in ("1000", "30000"):
-                peak = measured(asked, bundle, number, "onnxruntime", "fp32")
-                print(f"{int(number):,} photos: {peak:.0f} MiB at most")
+                peak = measured(asked, bundle, number, first.runtime, first.precision)
+                print(f"{int(number):,} photos: {peak.pace:.0f} MiB at most")
             return
         rounds(asked, bundle)
 

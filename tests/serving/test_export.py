@@ -236,16 +236,22 @@ def test_a_runtime_that_fails_while_it_computes_is_left_out(
     ask = module._ask_bundle
 
     def failing(bundle: Bundle, proof: Proof, *words: Any) -> Any:
-        if proof.runtime == "openvino":
+        if proof.runtime == "openvino" or proof.precision == "int8":
             raise RuntimeError("no such kernel\nat 0x1")
         return ask(bundle, proof, *words)
 
     graph = exported.folder / "members" / "0.onnx"
     monkeypatch.setattr(module, "write_graph", lambda *words: copied(graph, words[-1]))
     monkeypatch.setattr(module, "_ask_bundle", failing)
-    made = export(run.folder, tmp_path / "bundle", int8=False)
-    assert {proof.runtime for proof in made.facts.proofs} == {"onnxruntime"}
+    monkeypatch.setattr(module, "quantise", lambda graph, _, out: shutil.copy(graph, out))
+    made = export(run.folder, tmp_path / "bundle")
+    assert [(proof.runtime, proof.precision) for proof in made.facts.proofs] == [
+        ("onnxruntime", "fp32")
+    ]
     assert "openvino: no such kernel" in json.dumps(made.card())
+    # Nor is a graph in it that nothing may compute.
+    assert [each.name for each in (made.folder / "members").iterdir()] == ["0.onnx"]
+    assert made.facts.graphs[0].files == {"fp32": "members/0.onnx"}
 
 
 def test_a_network_without_an_8_bit_form_is_exported_without(

@@ -48,6 +48,7 @@ _NUM_GOLDEN = 4
 _BATCH = 32
 _CPU = torch.device("cpu")
 T = TypeVar("T")
+Failed = tuple[Proof, list[str]]
 _WAYS: tuple[tuple[Runtime, Precision], ...] = (
     ("onnxruntime", "fp32"),
     ("openvino", "fp32"),
@@ -123,7 +124,7 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
     keep_large_blocks()
     graphs = _write_graphs(subject, draft)
     theirs, samples = _ask_torch(subject, samples)
-    failed: list[tuple[Proof, list[str]]] = []
+    failed: list[Failed] = []
     if kind.int8:
         quantised, why = _tried(partial(_quantised, graphs, samples, draft), "its 8-bit form")
         if quantised is None:
@@ -132,34 +133,21 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
         else:
             graphs = quantised
     made_by = f"chajong {package_version('chajong')}"
-    blend = subject.joined()
     source = subject.folder.resolve().name  # not that of a link, which will lead elsewhere
-    facts = Facts(FORMAT, made_by, now(), source, blend, graphs, ())
-    photos = _write_golden(draft)
     ways = [way for way in _WAYS if has(*way) and (way[1] != "int8" or "int8" in graphs[0].files)]
-    truth = _truth(samples)
-    good: list[Proof] = []
-    golden: dict[str, list[list[float]]] = {}
-    for runtime, precision in ways:
-        candidate = Proof(runtime, precision, 0, 0.0, 1.0)
-        bundle = _bundle(draft, replace(facts, proofs=(candidate,)), subject, Golden((), {}))
-        asked = partial(_ask_bundle, bundle, candidate, samples, photos)
-        said, why = _tried(asked, runtime)
-        if said is not None:
-            candidate = prove(candidate, said[0], theirs, blend, subject.labels, truth)
-            why = list(failures(candidate))
-        if said is None or why:
-            failed.append((candidate, why))
-            _refuse(candidate, why)
-        else:
-            engine = open_unchecked(bundle, candidate, num_cores())
-            pace = photos_per_second(engine, [engine.prepare(data) for data in photos.values()])
-            good.append(replace(candidate, photos_per_s=pace))
-            say(good[-1].line())
-            golden[f"{runtime} {precision}"] = said[1].tolist()
+    proofs = tuple(Proof(*way, num_photos=0, top1_agreement=0.0, max_prob_gap=1.0) for way in ways)
+    facts = Facts(FORMAT, made_by, now(), source, subject.joined(), graphs, proofs)
+    photos = _write_golden(draft)
+    bundle = _bundle(draft, facts, subject, Golden((), {}))
+    good, refused, golden = _prove_ways(bundle, samples, theirs, photos)
+    failed += refused
+    if not any(proof.precision == "int8" for proof in good):
+        graphs = _without_int8(graphs, draft)
     good.sort(key=lambda proof: -(proof.photos_per_s or 0.0))
     risks = _risks(subject)
-    facts = replace(facts, proofs=tuple(good), risks=None if risks is None else RISKS)
+    facts = replace(
+        facts, graphs=graphs, proofs=tuple(good), risks=None if risks is None else RISKS
+    )
     gallery = _write_gallery(subject, graphs[0], draft, kind)
     made = replace(_bundle(draft, facts, subject, Golden(tuple(photos), golden)), risks=risks)
     card = make_card(
@@ -173,6 +161,32 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
         None if gallery is None else Unknown.of(gallery, subject.labels),
     )
     made.save(card, card_text(card))
+
+
+def _prove_ways(
+    bundle: Bundle, samples: Samples, theirs: Answers, photos: dict[str, bytes]
+) -> tuple[list[Proof], list[Failed], dict[str, list[list[float]]]]:
+    # Of the bundle's ways those that are good enough; the others, and why; golden answers.
+    blend, truth = bundle.facts.blend, _truth(samples)
+    good: list[Proof] = []
+    failed: list[Failed] = []
+    golden: dict[str, list[list[float]]] = {}
+    for proof in bundle.facts.proofs:
+        said, why = _tried(partial(_ask_bundle, bundle, proof, samples, photos), proof.runtime)
+        found = proof
+        if said is not None:
+            found = prove(proof, said[0], theirs, blend, bundle.labels, truth)
+            why = list(failures(found))
+        if said is None or why:
+            failed.append((found, why))
+            _refuse(found, why)
+            continue
+        engine = open_unchecked(bundle, found, num_cores())
+        pace = photos_per_second(engine, [engine.prepare(data) for data in photos.values()])
+        good.append(replace(found, photos_per_s=pace))
+        say(good[-1].line())
+        golden[f"{proof.runtime} {proof.precision}"] = said[1].tolist()
+    return good, failed, golden
 
 
 def _tried(what: Callable[[], T], name: str) -> tuple[T | None, list[str]]:
@@ -232,6 +246,12 @@ def _quantised(graphs: Sequence[Graph], samples: Samples, draft: Path) -> tuple[
         quantise(draft / graph.files["fp32"], good_pixels(batch)[1], draft / name)
         made.append(replace(graph, files={**graph.files, "int8": name}))
     return tuple(made)
+
+
+def _without_int8(graphs: Sequence[Graph], draft: Path) -> tuple[Graph, ...]:
+    for path in (draft / "members").glob("*.int8.onnx"):
+        path.unlink()
+    return tuple(replace(graph, files={"fp32": graph.files["fp32"]}) for graph in graphs)
 
 
 def _write_gallery(subject: Subject, graph: Graph, draft: Path, kind: Kind) -> Gallery | None:
