@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -78,9 +78,13 @@ class Running:
 
 
 @contextmanager
-def running(bundle: Path, log: Path, *options: str, key: str = "") -> Iterator[Running]:
-    """Serve, and stop in the end; nothing may have gone wrong inside."""
-    command = [sys.executable, "-m", "chajong", "serve", str(bundle), "--port", "0", *options]
+def running(
+    bundle: Path, log: Path, *options: str, key: str = "", under: Sequence[str] = ()
+) -> Iterator[Running]:
+    """Serve, under another command if one is given, and stop in the end; nothing may have gone
+    wrong inside."""
+    command = [*under, sys.executable, "-m", "chajong", "serve", str(bundle), "--port", "0"]
+    command += options
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     environment |= {"CHAJONG_API_KEY": key} if key else {}
     with (

@@ -10,13 +10,15 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.main import get_command
 
 from chajong.bundle import Bundle
 from chajong.cli import app
 from chajong.serving.service.settings import Limits
-from tests.serving.running import running
+from tests.serving.running import form, running
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "Dockerfile"
@@ -145,6 +147,39 @@ def test_it_answers_without_writing_code_into_memory(exported: Bundle) -> None:
         pytest.skip("the kernel is too old")
     assert line.startswith("http://"), errors
     assert process.returncode == 0
+
+
+NOTHING_WRITTEN = """
+for place in $(awk '{ print $2 }' /proc/mounts); do
+    mount -o remount,bind,ro "$place" 2> /dev/null
+done
+if touch "$1" 2> /dev/null; then exit 1; fi
+shift
+exec "$@"
+"""
+
+
+def test_it_answers_where_nothing_can_be_written(
+    exported: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    # As in the container: a read-only file system. A photo of four megabytes is one that a
+    # server's usual form reader would put on the disk.
+    probe = tmp_path / "probe"
+    unshare = ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    read_only = [*unshare, "sh", "-c", NOTHING_WRITTEN, "sh", str(probe)]
+    if shutil.which("unshare") is None or subprocess.run([*read_only, "true"]).returncode:
+        pytest.skip("nobody but an administrator can make file systems read-only here")
+    assert not probe.exists()
+    noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "large.jpg", quality=92)
+    large = (tmp_path / "large.jpg").read_bytes()
+    assert len(large) > 3 * 2**20
+    small = next(photos.rglob("*.jpg")).read_bytes()
+    with running(exported.folder, tmp_path / "log", under=read_only) as service:
+        for photo in (small, large):
+            assert service.ask("/v1/predict", photo).status == 200
+            body = form(("photos", "a.jpg", photo), ("photos", "b.jpg", photo))
+            assert service.ask("/v1/batch", *body).status == 200
 
 
 def test_hadolint_has_nothing_to_say() -> None:
