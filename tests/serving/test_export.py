@@ -269,6 +269,27 @@ def test_a_network_without_an_8_bit_form_is_exported_without(
     assert "its 8-bit form: no such operation" in json.dumps(made.card())
 
 
+def test_coarser_numbers_are_not_tried_where_no_class_is_known(
+    run: Run, exported: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def ask(bundle: Bundle, proof: Proof, *words: Any) -> Any:
+        asked.append(proof.precision)
+        return known(bundle, proof, *words)
+
+    known = module._ask_bundle
+    graph = exported.folder / "members" / "0.onnx"
+    monkeypatch.setattr(module, "write_graph", lambda *words: copied(graph, words[-1]))
+    monkeypatch.setattr(module, "quantise", lambda *_: asked.append("int8"))
+    monkeypatch.setattr(module, "_ask_bundle", ask)
+    made = export(run.folder, tmp_path / "bundle", photos)
+    assert {proof.precision for proof in made.facts.proofs} == set(asked) == {"fp32"}
+    refused = {(one["runtime"], one["precision"]) for one in made.card()["not_proven"]}
+    assert ("onnxruntime", "int8") in refused
+    assert "which needs photos of known class" in json.dumps(made.card())
+
+
 def test_a_proof_is_by_photos_that_were_held_out_where_they_are_enough() -> None:
     def held_out(num: int) -> list[int]:
         folds = np.full(1200, -1)

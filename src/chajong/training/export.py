@@ -32,7 +32,7 @@ from chajong.record import now
 from chajong.risk import Risks
 from chajong.serving.card import card_text, make_card
 from chajong.serving.engine import open_unchecked, photos_per_second
-from chajong.serving.proof import Answers, Truth, failures, prove
+from chajong.serving.proof import UNJUDGED, Answers, Truth, failures, prove
 from chajong.serving.runtimes import has
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.gallery import make_gallery
@@ -124,19 +124,24 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
     keep_large_blocks()
     graphs = _write_graphs(subject, draft)
     theirs, samples = _ask_torch(subject, samples)
+    ways = [
+        Proof(*way, num_photos=0, top1_agreement=0.0, max_prob_gap=1.0)
+        for way in _WAYS
+        if has(*way) and (kind.int8 or way[1] != "int8")
+    ]
     failed: list[Failed] = []
-    if kind.int8:
+    if not (samples.classes >= 0).any():
+        failed = [(way, [UNJUDGED]) for way in ways if way.precision != "fp32"]
+    elif kind.int8:
         quantised, why = _tried(partial(_quantised, graphs, samples, draft), "its 8-bit form")
-        if quantised is None:
-            failed.append((Proof("onnxruntime", "int8", 0, 0.0, 1.0), why))
-            _refuse(*failed[-1])
-        else:
-            graphs = quantised
+        graphs = quantised or graphs
+        failed = [(way, why) for way in ways if way.precision == "int8" and why]
+    for way, why in failed:
+        _refuse(way, why)
+        ways.remove(way)
     made_by = f"chajong {package_version('chajong')}"
     source = subject.folder.resolve().name  # not that of a link, which will lead elsewhere
-    ways = [way for way in _WAYS if has(*way) and (way[1] != "int8" or "int8" in graphs[0].files)]
-    proofs = tuple(Proof(*way, num_photos=0, top1_agreement=0.0, max_prob_gap=1.0) for way in ways)
-    facts = Facts(FORMAT, made_by, now(), source, subject.joined(), graphs, proofs)
+    facts = Facts(FORMAT, made_by, now(), source, subject.joined(), graphs, tuple(ways))
     photos = _write_golden(draft)
     bundle = _bundle(draft, facts, subject, Golden((), {}))
     good, refused, golden = _prove_ways(bundle, samples, theirs, photos)
