@@ -160,6 +160,7 @@ def test_mistakes_are_one_message(words: tuple[str, ...], said: str, call: Call)
     [
         (["predict", "runs/first", "photos", "--runtime", "openvino"], "--runtime needs a bundle"),
         (["predict", "runs/first", "photos", "--precision", "int8"], "--precision needs a bundle"),
+        (["predict", "runs/first", "photos", "--nearest", "3"], "--nearest needs a bundle"),
         (["audit", "photos", "--backbone", "resnet50"], "without --weights"),
         (["audit", "photos", "--allow-noncommercial"], "without --weights"),
         (["watch", "runs/first", "--once", "--page"], "Leave one out"),

@@ -72,6 +72,7 @@ def verdicts(
     risk: float | None = None,
     runtime: Runtime | None = None,
     precision: Precision | None = None,
+    nearest: int = 0,
 ) -> pl.DataFrame:
     """Say which car is on each photo, as exactly as a risk allows, and how strange the photo is.
 
@@ -83,20 +84,22 @@ def verdicts(
         risk: The share of answers that may be wrong, above 0 and below 1; 0.02 if none.
         runtime: What computes.
         precision: In which numbers.
+        nearest: How many of the bundle's training photos to name, the most alike first.
 
     Returns:
         A row for each photo: `id`, `status`; `level` is how exact the answer is, `score` its
         probability; then the car, from `make` to `year_to`, and the probability of the likeliest
-        at each level. Empty where a photo has no answer.
+        at each level; `nearest` where it was asked for. Empty where a photo has no answer.
 
     Raises:
         ChajongError: If the bundle or the photos cannot be used, or no such risk can be kept.
     """  # noqa: DOC502 raised by what it calls
     from chajong.parquet import read_parquet
-    from chajong.serving.answers import VERDICT_COLUMNS
+    from chajong.serving.answers import NEAREST, VERDICT_COLUMNS
 
-    with _answered(_bundle(bundle), os.fspath(photos), runtime, precision, risk) as path:
-        return read_parquet(path, ["id", "status", *VERDICT_COLUMNS])
+    more = [NEAREST] if nearest else []
+    with _answered(_bundle(bundle), os.fspath(photos), runtime, precision, risk, nearest) as path:
+        return read_parquet(path, ["id", "status", *VERDICT_COLUMNS, *more])
 
 
 def evaluate(
@@ -323,6 +326,7 @@ def _answered(
     runtime: Runtime | None,
     precision: Precision | None,
     risk: float | None = None,
+    num_nearest: int = 0,
 ) -> Iterator[Path]:
     # A Parquet file, as long as it is looked at.
     from tempfile import TemporaryDirectory
@@ -334,5 +338,5 @@ def _answered(
     engine = Engine.open(bundle, runtime, precision)
     with TemporaryDirectory(prefix="chajong-") as folder:
         path = Path(folder) / "predictions.parquet"
-        answer(engine, open_source(photos), path, risk)
+        answer(engine, open_source(photos), path, risk, num_nearest)
         yield path

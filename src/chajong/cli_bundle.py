@@ -115,6 +115,10 @@ def predict(
             "not given. What would be wrong too often is said less exactly, or not at all."
         ),
     ] = None,
+    nearest: Annotated[
+        int | None,
+        typer.Option(min=1, help="Name so many of a bundle's training photos, the most alike."),
+    ] = None,
 ) -> None:
     """Predict photos: a row and a truthful status for each."""
     from chajong.bundle import Bundle
@@ -127,10 +131,15 @@ def predict(
 
         path = out or Path("predictions.parquet")
         engine = Engine.open(Bundle.load(run), runtime, precision)
-        for line in answer(engine, open_source(photos), path, risk).lines():
+        for line in answer(engine, open_source(photos), path, risk, nearest or 0).lines():
             print(line)
         return
-    only = {"--risk": risk, "--runtime": runtime, "--precision": precision}
+    only = {
+        "--risk": risk,
+        "--runtime": runtime,
+        "--precision": precision,
+        "--nearest": nearest,
+    }
     for name in [name for name, value in only.items() if value is not None]:
         raise BundleError(
             f"{name} needs a bundle, and there is none in {run}. Make one with: chajong export "

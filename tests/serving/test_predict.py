@@ -47,6 +47,46 @@ def test_callers_do_not_share_out_their_products(
         assert blas_threads() == before
 
 
+def test_the_nearest_training_photos_are_named_on_request(
+    engine: Engine, few: Path, tmp_path: Path
+) -> None:
+    gallery = engine.bundle.gallery
+    assert gallery is not None
+    source = open_source(str(few))
+    for suffix in ("parquet", "csv", "jsonl"):
+        predict(engine, source, tmp_path / f"out.{suffix}", num_nearest=2)
+    table = pl.read_parquet(tmp_path / "out.parquet")
+    listed = pl.read_csv(tmp_path / "out.csv")
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    for place, (id_, status, found) in enumerate(table["id", "status", "nearest"].iter_rows()):
+        assert lines[place]["nearest"] == found
+        if status != "ok":
+            assert found is listed["nearest"][place] is None
+            continue
+        assert json.loads(listed["nearest"][place]) == found
+        looked = engine.look([engine.prepare((few / id_).read_bytes())])
+        assert looked.embeddings is not None
+        wanted = gallery.nearest(looked.embeddings[0], 2)
+        assert [(one["photo"], one["class"]) for one in found] == [
+            (one.photo, one.name) for one in wanted
+        ]
+        assert found[0]["similarity"] == pytest.approx(wanted[0].similarity, abs=1e-4)
+    bundle = engine.bundle.folder
+    told = chajong.verdicts(bundle, few, nearest=2, runtime="onnxruntime", precision="fp32")
+    assert_frame_equal(told["id", "nearest"], table["id", "nearest"])
+    assert "nearest" not in chajong.verdicts(bundle, few, precision="fp32").columns
+    assert Predictions.load(tmp_path / "out.parquet").ids == tuple(table["id"])
+
+
+def test_a_bundle_without_training_photos_names_none(
+    engine: Engine, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(engine.bundle.__dict__, "gallery", None)
+    with pytest.raises(BundleError, match="keeps no training photos"):
+        predict(engine, open_source(str(few)), tmp_path / "out.csv", num_nearest=1)
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_each_photo_gets_its_own_row(engine: Engine, few: Path, tmp_path: Path) -> None:
     found = asked(engine, few, tmp_path / "out.parquet")
     files = (path.relative_to(few).as_posix() for path in few.rglob("*") if path.is_file())

@@ -20,6 +20,7 @@ from chajong.bundle import refuse_inside
 from chajong.depths import DEEPEST_FIRST
 from chajong.errors import DataError
 from chajong.files import fingerprint, locked, make_folder, replacing, write_text
+from chajong.gallery import Neighbour
 from chajong.parquet import join_parquet, read_parquet, read_texts
 from chajong.predictions import Predictions
 from chajong.progress import say
@@ -48,7 +49,13 @@ VERDICT_COLUMNS = pl.Schema(
 """What answers hold of a verdict: its fields, and the probability of the likeliest group at each
 level, empty where the catalogue has no name for it."""
 
+NEAREST = "nearest"
+"""The column of the nearest training photos, where they were asked for."""
+
 _TOP = 5
+_NEAREST_TYPE = pl.List(
+    pl.Struct({"photo": pl.String, "class": pl.String, "similarity": pl.Float64})
+)
 
 
 def check_out(out: Path) -> Path:
@@ -137,6 +144,27 @@ def verdict_table(verdicts: Sequence[Verdict | None]) -> pl.DataFrame:
 
     columns = {name: [cell(one, name) for one in verdicts] for name in VERDICT_COLUMNS}
     return pl.DataFrame(columns, schema=VERDICT_COLUMNS)
+
+
+def nearest_column(found: Sequence[Sequence[Neighbour] | None]) -> pl.Series:
+    """Lay the nearest training photos out in a column.
+
+    Args:
+        found: Those of n photos, the nearest first; none for photos without an answer.
+
+    Returns:
+        n lists of `photo` (its id), `class` and `similarity` (the cosine of the embeddings).
+    """
+    rows = [
+        None
+        if near is None
+        else [
+            {"photo": one.photo, "class": one.name, "similarity": round(one.similarity, 4)}
+            for one in near
+        ]
+        for near in found
+    ]
+    return pl.Series(NEAREST, rows, dtype=_NEAREST_TYPE)
 
 
 @dataclass(frozen=True)
@@ -240,7 +268,9 @@ class Parts:
             else:
                 with temporary.open("w", encoding=_encoding(self.out), newline="") as file:
                     for place, path in enumerate(paths):
-                        verdicts = read_parquet(path, [*VERDICT_COLUMNS])
+                        there = pl.read_parquet_schema(path)
+                        asked = [name for name in (*VERDICT_COLUMNS, NEAREST) if name in there]
+                        verdicts = read_parquet(path, asked)
                         predictions = Predictions.load(path)
                         _write_rows(file, self.out, predictions, verdicts, head=place == 0)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -269,7 +299,12 @@ def _write_rows(
         writer.writerow(["id", "status", *pairs, *verdicts.columns])
     for (id_, status, best), verdict in zip(_best(predictions), told, strict=True):
         cells = list(chain(*best))
-        writer.writerow([id_, status, *cells, *[""] * (2 * _TOP - len(cells)), *verdict.values()])
+        said = [_text(value) for value in verdict.values()]
+        writer.writerow([id_, status, *cells, *[""] * (2 * _TOP - len(cells)), *said])
+
+
+def _text(value: object) -> object:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
 
 
 def _short(value: object) -> object:

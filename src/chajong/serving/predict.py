@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 from chajong.ahead import in_order
 from chajong.depths import DEEPEST_FIRST
 from chajong.environment import package_version
-from chajong.errors import DataError
+from chajong.errors import BundleError, DataError
 from chajong.files import fingerprint
+from chajong.gallery import Neighbour
 from chajong.photos.decode import Unreadable
 from chajong.photos.sources import Asked, Source
 from chajong.pooling import Floats
 from chajong.predictions import OK, Predictions
 from chajong.progress import Interrupted, Progress
-from chajong.serving.answers import Parts, verdict_table
+from chajong.serving.answers import Parts, nearest_column, verdict_table
 from chajong.serving.engine import Engine, Squares, products_alone
 from chajong.serving.judge import Judge
 
@@ -48,12 +49,15 @@ class Outcomes:
         statuses: n texts: "ok", or why there is no answer.
         log_probs: (n, c), NaN where there is none.
         strangeness: (n,) in [0, 1], NaN where there is none; none where the bundle cannot tell.
+        nearest: For each photo the nearest training photos, none where it has no answer; empty if
+            nobody asked for them.
     """
 
     ids: tuple[str, ...]
     statuses: tuple[str, ...]
     log_probs: Floats
     strangeness: NDArray[np.float64] | None
+    nearest: tuple[tuple[Neighbour, ...] | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,9 @@ class Tally:
             yield f"answered at a risk of {self.risk:g}: {shares}"
 
 
-def predict(engine: Engine, source: Source, out: Path, risk: float | None = None) -> Tally:
+def predict(
+    engine: Engine, source: Source, out: Path, risk: float | None = None, num_nearest: int = 0
+) -> Tally:
     """Answer photos and write a row and a truthful status for each.
 
     Args:
@@ -102,16 +108,23 @@ def predict(engine: Engine, source: Source, out: Path, risk: float | None = None
         out: The file, `.parquet`, `.csv` or `.jsonl`. Beside it lies, until it is whole, a folder
             of parts; the same call goes on with them.
         risk: As in `Judge.of`.
+        num_nearest: How many of the nearest training photos to name for each photo.
 
     Returns:
         What was written.
 
     Raises:
-        BundleError: If a risk is stated and the bundle cannot keep it.
+        BundleError: If a risk is stated and the bundle cannot keep it, or it keeps no training
+            photos and they are asked for.
         DataError: If there are no photos, two have the same id, or there is no such risk.
         Interrupted: If the user stopped it.
-    """  # noqa: DOC503 BundleError raised by `Judge.of`
+    """
     proof, bundle = engine.proof, engine.bundle
+    if num_nearest and bundle.gallery is None:
+        raise BundleError(
+            f"{bundle.folder} keeps no training photos, so none can be the nearest. Leave them "
+            "out, or export again."
+        )
     judge = Judge.of(bundle, risk)
     allowed = None if judge.thresholds is None else judge.thresholds.risk
     seen: set[int] = set()
@@ -121,13 +134,14 @@ def predict(engine: Engine, source: Source, out: Path, risk: float | None = None
     title = f"predicting with {proof.runtime} {proof.precision}"
     with (
         products_alone(),
-        Parts.open(out, made_by, bundle.fingerprint, *way, allowed) as parts,
+        Parts.open(out, made_by, bundle.fingerprint, *way, allowed, num_nearest) as parts,
         Progress(title, source.num_photos) as progress,
     ):
         try:
             for part in _taken(source.photos(), _NUM_IN_PART):
                 _check_new([asked.id for asked in part], seen)
-                levels.update(_part(engine, judge, parts, num_parts, part, progress))
+                told = _part(engine, judge, parts, num_parts, part, progress, num_nearest)
+                levels.update(told)
                 num_parts += 1
         except KeyboardInterrupt:
             raise Interrupted(
@@ -140,18 +154,21 @@ def predict(engine: Engine, source: Source, out: Path, risk: float | None = None
     return Tally(out, levels.total(), levels[None], allowed, answered)
 
 
-def answer_photos(engine: Engine, photos: Iterable[Asked]) -> Iterator[Outcomes]:
+def answer_photos(
+    engine: Engine, photos: Iterable[Asked], num_nearest: int = 0
+) -> Iterator[Outcomes]:
     """Answer photos, a handful at a time, on all cores.
 
     Args:
         engine: Who answers.
         photos: Which; they are taken as they are needed.
+        num_nearest: How many of the nearest training photos to find for each.
 
     Yields:
         The answers, in their order.
     """
     yield from in_order(
-        lambda some: _answer(engine, some),
+        lambda some: _answer(engine, some, num_nearest),
         _taken(photos, NUM_AT_ONCE),
         engine.num_callers,
         _AHEAD * engine.num_callers,
@@ -165,6 +182,7 @@ def _part(
     place: int,
     photos: Sequence[Asked],
     progress: Progress,
+    num_nearest: int,
 ) -> Sequence[str | None]:
     # The levels of a part's photos, answered now or by an earlier process.
     mark = fingerprint([(asked.id, asked.stamp()) for asked in photos])
@@ -173,7 +191,7 @@ def _part(
         progress.skip(progress.done + len(photos))
         return known
     answered = []
-    for some in answer_photos(engine, photos):
+    for some in answer_photos(engine, photos, num_nearest):
         answered.append(some)
         progress.advance(len(some.ids))
     statuses = tuple(status for some in answered for status in some.statuses)
@@ -193,11 +211,14 @@ def _part(
         kind="test",
         run=engine.bundle.fingerprint,
     )
+    if num_nearest:
+        found = nearest_column([near for some in answered for near in some.nearest])
+        verdicts = verdicts.with_columns(found)
     parts.keep(place, mark, predictions, verdicts)
     return verdicts["level"].to_list()
 
 
-def _answer(engine: Engine, photos: Sequence[Asked]) -> Outcomes:
+def _answer(engine: Engine, photos: Sequence[Asked], num_nearest: int) -> Outcomes:
     log_probs = np.full((len(photos), len(engine.bundle.labels.names)), np.nan, np.float32)
     statuses: list[str] = []
     squares: list[Squares] = []
@@ -208,13 +229,19 @@ def _answer(engine: Engine, photos: Sequence[Asked]) -> Outcomes:
         except Unreadable as error:
             statuses.append(f"unreadable: {error.reason}")
     strangeness = np.full(len(photos), np.nan) if engine.bundle.tells_strangeness else None
+    nearest: list[tuple[Neighbour, ...] | None] = [None] * len(photos) if num_nearest else []
     if squares:
         ok = [status == OK for status in statuses]
         looked = engine.look(squares)
         log_probs[ok] = looked.log_probs
         if strangeness is not None:
             strangeness[ok] = looked.strangeness
-    return Outcomes(tuple(asked.id for asked in photos), tuple(statuses), log_probs, strangeness)
+        gallery = engine.bundle.gallery
+        if num_nearest and gallery is not None and looked.embeddings is not None:
+            for row, embedding in zip(np.flatnonzero(ok).tolist(), looked.embeddings, strict=True):
+                nearest[row] = gallery.nearest(embedding, num_nearest)
+    ids = tuple(asked.id for asked in photos)
+    return Outcomes(ids, tuple(statuses), log_probs, strangeness, tuple(nearest))
 
 
 def _taken(items: Iterable[T], size: int) -> Iterator[list[T]]:
