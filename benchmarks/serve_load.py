@@ -134,10 +134,11 @@ def _hand_out(
 
 
 @contextmanager
-def serving(bundle: Path, runtime: str, precision: str) -> Iterator[tuple[int, int]]:
+def serving(bundle: Path, *way: str | None) -> Iterator[tuple[int, int]]:
     """A service of its own process: its port and number."""
-    options = ["--port", "0", "--runtime", runtime, "--precision", precision]
-    command = [sys.executable, "-m", "chajong", "serve", str(bundle), *options]
+    command = [sys.executable, "-m", "chajong", "serve", str(bundle), "--port", "0"]
+    for name, value in zip(("--runtime", "--precision"), way, strict=True):
+        command += [] if value is None else [name, value]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as service:
         assert service.stdout is not None
         try:
@@ -147,9 +148,8 @@ def serving(bundle: Path, runtime: str, precision: str) -> Iterator[tuple[int, i
             assert service.wait() == 0
 
 
-def alone(bundle: Path, photos: str, runtime: str, precision: str, seconds: float) -> float:
+def alone(engine: Engine, photos: str, seconds: float) -> float:
     """Photos a second of `predict`, in this process."""
-    engine = Engine.open(Bundle.load(bundle), runtime, precision)  # type: ignore[arg-type]
     num, start = 0, time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         while time.perf_counter() - start < seconds:
@@ -185,8 +185,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("photos")
-    parser.add_argument("--runtime", default="onnxruntime")
-    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--runtime", help="as `chajong serve` chooses it, if none")
+    parser.add_argument("--precision", help="as `chajong serve` chooses it, if none")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=0)
@@ -194,9 +194,11 @@ def main() -> None:
     way = given.runtime, given.precision
     photos = [asked.read() for asked in islice(open_source(given.photos).photos(), 2000)]
     requests = [request_of(photo) for photo in photos]
+    engine = Engine.open(Bundle.load(given.bundle), *way)
+    print(f"{engine.proof.runtime} {engine.proof.precision}")
     shares, spreads, fine = [], [], True
     for _ in range(given.rounds):
-        bound = alone(given.bundle, given.photos, *way, given.seconds)
+        bound = alone(engine, given.photos, given.seconds)
         with serving(given.bundle, *way) as (port, process):
             load(port, requests, min(2, given.seconds))  # warm
             full = load(port, requests, given.seconds)
