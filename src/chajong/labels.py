@@ -105,13 +105,9 @@ class Labels:
             )
         return np.array(places, dtype=np.intp)
 
-    @property
+    @cached_property
     def canonical(self) -> NDArray[np.intp]:
-        """Give each class the first class that it is equal to.
-
-        Returns:
-            (c,) for each class, the least index among the classes joined to it by `equal`.
-        """
+        """(c,) for each class, the least index among the classes joined to it by `equal`."""
         first = list(range(len(self.names)))
 
         def root(place: int) -> int:
@@ -122,7 +118,9 @@ class Labels:
         for one, other in self.equal:
             low, high = sorted((root(self.index(one)), root(self.index(other))))
             first[high] = low
-        return np.array([root(place) for place in first], dtype=np.intp)
+        found = np.array([root(place) for place in first], dtype=np.intp)
+        found.setflags(write=False)  # it is everybody's
+        return found
 
     @property
     def fingerprint(self) -> str:

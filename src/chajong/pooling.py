@@ -171,6 +171,8 @@ def merged(voices: NDArray[AnyFloat], canonical: NDArray[np.intp]) -> NDArray[An
         (..., g), a column for each class that others count as or that stands alone, in order.
     """
     kept = np.unique(canonical)
+    if len(kept) == len(canonical):
+        return voices
     made = voices[..., kept].copy()
     for column in np.flatnonzero(canonical != np.arange(len(canonical))):
         place = np.searchsorted(kept, canonical[column])

@@ -8,6 +8,7 @@ Shapes: n photos, k voices, c classes.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -165,7 +166,7 @@ class Blend:
                 f"temperature above 0. Got {self.members} and {self.temperature}. Blend again."
             )
 
-    @property
+    @cached_property
     def labels(self) -> Labels:
         """The classes."""
         return Labels(self.names, self.equal)
@@ -181,7 +182,7 @@ class Blend:
             asdict(self.vector) if self.vector is not None else None,
         )
 
-    @property
+    @cached_property
     def fitted(self) -> Fitted:
         """How the voices of all members are joined."""
         weights = np.concatenate([member.weights for member in self.members])
