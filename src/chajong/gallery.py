@@ -38,7 +38,7 @@ _NUM_NEAREST, _NUM_NEAR = 5, 10  # of which means are taken
 _FIGURES = ("far_distance", "generalised_entropy", "no_nearest")
 _FAR_FROM, _FAR_COUNTS, _NO_NEAREST_COUNTS = 2.0, 2.0, 0.25
 _GAMMA = 0.1
-_BLOCK = 512
+_BLOCK, _NUM_ALONE = 512, 3
 
 
 @dataclass(frozen=True)
@@ -233,10 +233,13 @@ class Gallery:
         # With `kinds`, of those that ask and of the learned ones, from those of another kind alone.
         far, no_nearest = np.empty((2, len(embeddings)))
         learned = self._learned
-        num, num_near = (min(most, len(learned)) for most in (_NUM_NEAREST, _NUM_NEAR))
+        num, num_near = (min(most, learned.shape[1]) for most in (_NUM_NEAREST, _NUM_NEAR))
         for start in range(0, len(embeddings), _BLOCK):
             block = slice(start, start + _BLOCK)
-            agree = embeddings[block] @ learned.T
+            asked = embeddings[block]
+            # A service asks of one, two or three, for which a product of matrices is the slower.
+            alone = len(asked) <= _NUM_ALONE
+            agree = np.stack([one @ learned for one in asked]) if alone else asked @ learned
             if kinds is not None:
                 agree[kinds[0][block, None] == kinds[1]] = -1
             near = np.sort(np.partition(agree, -num_near, axis=1)[:, -num_near:], axis=1)
@@ -296,7 +299,8 @@ class Gallery:
 
     @cached_property
     def _learned(self) -> Floats:
-        return np.delete(self._embeddings, self.held_out, axis=0)
+        # (d, n): a few embeddings times this take two thirds of the time that (n, d) takes.
+        return np.ascontiguousarray(np.delete(self._embeddings, self.held_out, axis=0).T)
 
 
 @dataclass(frozen=True)

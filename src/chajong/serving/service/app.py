@@ -59,6 +59,8 @@ def make_app(settings: Settings, keeper: Keeper, metrics: Metrics) -> FastAPI:
         docs_url=None,  # its page would be fetched from another site
         redoc_url=None,
         redirect_slashes=False,
+        # Else it asks at each request whether somebody has set up that it be told about.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=watching,
         exception_handlers={
             Refusal: _on_refusal,
