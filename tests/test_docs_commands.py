@@ -61,6 +61,7 @@ ELSEWHERE: tuple[tuple[str, str], ...] = (
     (r"(\.venv/bin/)?pip (install|wheel) .*", "needs a package index"),
     (r"python -m benchmarks\.\w+.*", "a measurement that takes minutes on real photos"),
     (r"curl .*", "tests/serving/test_service.py asks a real service"),
+    (r"schemathesis .*", "tests/serving/test_service_limits.py asks with fewer cases"),
     (r"docker .*", "needs a container engine; tests/serving/test_deploy.py reads the files"),
     (r".*torchrun .*", "tests/training/test_train.py trains in two processes"),
 )
