@@ -24,7 +24,6 @@ import torch
 import chajong
 from chajong.cli import main
 from chajong.corrections import Corrections, Decision
-from tests.conftest import Shared
 from tests.test_readme import CALL, PAGES, blocks, shell_lines
 from tests.training.processes import LIMIT_S, end, forks
 from tests.training.tiny import write_photos
@@ -93,14 +92,9 @@ def arguments(line: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def made(shared: Shared) -> Path:
-    """What pages speak of."""
-    return shared.made("docs", make_all) / "made"
-
-
-def make_all(parent: Path) -> None:
-    # Photos by several names, two runs, a blend, tables.
-    folder = parent / "made"
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What pages speak of: photos by several names, two runs, a blend, tables."""
+    folder = tmp_path_factory.mktemp("docs") / "made"
     photos = chajong.demo_photos(folder / "photos", models=4, per_model=24)
     for name in ("PHOTOS", "NEW_PHOTOS", "DATA", "open"):
         (folder / name).symlink_to(photos)
@@ -121,6 +115,7 @@ def make_all(parent: Path) -> None:
     head, _, rest = (ROOT / "src/chajong/data/catalogue.csv").read_text("utf-8").partition("\n")
     (folder / "MINE.csv").write_text(f"{head}\n{rest.partition(chr(10))[0]}\n", encoding="utf-8")
     decide(folder / "runs/first")
+    return folder
 
 
 def decide(run: Path) -> None:
