@@ -66,7 +66,7 @@ def scored(log_probs: NDArray[np.floating], ids: Sequence[str], asked: argparse.
     if asked.labels is None:
         return Found()
     truth, labels = read_truth(asked.labels), Run.load(asked.run).labels
-    rows = [row for row, each in enumerate(ids) if each in truth]
+    rows = [row for row, each in enumerate(ids) if each in truth and np.isfinite(log_probs[row, 0])]
     classes = labels.indices([truth[ids[row]] for row in rows])
     top1 = float((log_probs[rows].argmax(axis=1) == classes).mean())
     return Found(top1=top1, log_loss=-float(log_probs[rows, classes].mean()))
@@ -244,6 +244,9 @@ def main() -> None:
     if asked.alone:
         print(json.dumps(asdict(alone(asked))))
         return
+    run = Run.load(asked.run)
+    if len(run.done) != 1 or len(run.recipe.infer.views) != 1 or run.recipe.data.aspect != "squash":
+        raise SystemExit(f"{asked.run} has no single model that looks one way at squashed photos.")
     with tempfile.TemporaryDirectory() as folder:
         bundle = asked.bundle or export(asked.run, Path(folder) / "bundle").folder
         if asked.memory:

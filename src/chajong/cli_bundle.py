@@ -117,7 +117,11 @@ def predict(
     ] = None,
     nearest: Annotated[
         int | None,
-        typer.Option(min=1, help="Name so many of a bundle's training photos, the most alike."),
+        typer.Option(
+            min=1,
+            max=50,
+            help="Name so many of the training photos that a bundle keeps, the most alike.",
+        ),
     ] = None,
 ) -> None:
     """Predict photos: a row and a truthful status for each."""

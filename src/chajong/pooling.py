@@ -168,7 +168,8 @@ def merged(voices: NDArray[AnyFloat], canonical: NDArray[np.intp]) -> NDArray[An
         canonical: (c,) the class that each class counts as.
 
     Returns:
-        (..., g), a column for each class that others count as or that stands alone, in order.
+        (..., g), a column for each class that others count as or that stands alone, in order; the
+        very voices, if no class is equal to another.
     """
     kept = np.unique(canonical)
     if len(kept) == len(canonical):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from chajong.bundle_facts import Proof
 from chajong.errors import BundleError
 from chajong.serving.answers import check_out
 from chajong.serving.engine import Engine
+from chajong.serving.runtimes import Session
 
 
 def flip_a_bit(path: Path) -> None:
@@ -172,7 +174,10 @@ def test_a_golden_answer_that_differs_is_refused(bundle: Bundle) -> None:
 
 
 def test_a_way_that_answers_otherwise_here_is_said_and_passed_over(
-    bundle: Bundle, capsys: pytest.CaptureFixture[str]
+    bundle: Bundle,
+    exported: Bundle,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def spoil(proof: Proof) -> None:
         answer = golden["log_probs"][f"{proof.runtime} {proof.precision}"][0]
@@ -190,6 +195,16 @@ def test_a_way_that_answers_otherwise_here_is_said_and_passed_over(
     assert said in capsys.readouterr().err
     with pytest.raises(BundleError, match="answers otherwise here"):
         Engine.open(Bundle.load(bundle.folder), first.runtime, first.precision)
+
+    # So is one that fails while it computes.
+    def failing(*_: Any) -> Any:
+        raise RuntimeError("no such kernel\nat 0x1")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "compute", failing)
+        with pytest.raises(BundleError, match=r"no such kernel$"):
+            Engine.open(exported)
+    assert capsys.readouterr().err.count(" is not used: ") == len(others)
     for proof in others:
         spoil(proof)
     with pytest.raises(BundleError, match="answers otherwise here"):

@@ -25,7 +25,7 @@ from chajong.photos.layout import PhotoRef
 from chajong.pooling import Vector
 from chajong.run import Run
 from chajong.serving.engine import Engine
-from chajong.serving.proof import failures
+from chajong.serving.proof import Truth, failures
 from chajong.serving.runtimes import has, open_session
 from chajong.training import export as module
 from chajong.training.export import export
@@ -186,7 +186,8 @@ def test_networks_that_answer_otherwise_are_not_exported(
         (replace(ORT_FP32, log_loss=0.89989), "log loss differs by -0.00011"),
         (replace(ORT_FP32, precision="int8", log_loss=0.908, max_prob_gap=0.3), None),
         (replace(ORT_FP32, precision="int8", log_loss=0.9095), "1.1% worse"),
-        (replace(ORT_FP32, precision="bf16", log_loss=None), "needs photos of known class"),
+        (replace(ORT_FP32, precision="bf16", log_loss=None), "needs at least 500 photos of"),
+        (replace(ORT_FP32, precision="int8", num_labelled=499), "needs at least 500 photos of"),
     ],
 )
 def test_the_gate(proof: Proof, said: str | None) -> None:
@@ -287,20 +288,34 @@ def test_coarser_numbers_are_not_tried_where_no_class_is_known(
     assert {proof.precision for proof in made.facts.proofs} == set(asked) == {"fp32"}
     refused = {(one["runtime"], one["precision"]) for one in made.card()["not_proven"]}
     assert ("onnxruntime", "int8") in refused
-    assert "which needs photos of known class" in json.dumps(made.card())
+    # Nor where a handful is: three photos judge nothing.
+    rows = [f"{path.stem},{path.parent.name}" for path in sorted(photos.rglob("*.jpg"))[:3]]
+    (tmp_path / "labels.csv").write_text("\n".join(["ID,label", *rows]), encoding="utf-8")
+    again = export(run.folder, tmp_path / "bundle", photos, tmp_path / "labels.csv")
+    assert {proof.precision for proof in again.facts.proofs} == {"fp32"}
+    assert again.proof("onnxruntime", "fp32").num_labelled == 3
+    assert "needs at least 500 photos of known class" in json.dumps(made.card())
+    assert all(one.keys() == {"runtime", "precision", "why"} for one in made.card()["not_proven"])
 
 
 def test_a_proof_is_by_photos_that_were_held_out_where_they_are_enough() -> None:
-    def held_out(num: int) -> list[int]:
+    def judged(num: int) -> Truth:
         folds = np.full(1200, -1)
         folds[300 : 300 + num] = 0
         refs = [PhotoRef(f"{place}", Path(f"{place}.jpg"), "train") for place in range(1200)]
         chosen = choose(refs, np.zeros(1200, np.intp), (folds, np.maximum(folds, 0)))
-        assert len(chosen.to_measure) == 128
-        return [int(fold) for fold in chosen.folds[0]]
+        assert len(chosen.refs) == 1000
+        assert len({*chosen.refs, *chosen.to_measure}) == 1000 + 128
+        # Some cannot be read.
+        return module._truth(chosen.only(np.arange(1000) % 100 > 0))
 
-    assert held_out(600) == [0] * 600
-    assert len(held_out(499)) == 1000
+    enough = judged(600)
+    assert 580 < len(enough.rows) < 600
+    assert enough.networks is not None
+    assert {int(fold) for fold in enough.networks[0]} == {0}
+    too_few = judged(499)
+    assert len(too_few.rows) == 990
+    assert too_few.networks is None
 
 
 def test_labels_go_with_photos_by_name_and_what_does_not_is_said(

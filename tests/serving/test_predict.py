@@ -55,6 +55,9 @@ def test_the_nearest_training_photos_are_named_on_request(
     source = open_source(str(few))
     for suffix in ("parquet", "csv", "jsonl"):
         predict(engine, source, tmp_path / f"out.{suffix}", num_nearest=2)
+    # Brackets are no pattern here.
+    predict(engine, source, tmp_path / "out[1].csv", num_nearest=2)
+    assert (tmp_path / "out[1].csv").read_bytes() == (tmp_path / "out.csv").read_bytes()
     table = pl.read_parquet(tmp_path / "out.parquet")
     listed = pl.read_csv(tmp_path / "out.csv")
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
@@ -71,6 +74,8 @@ def test_the_nearest_training_photos_are_named_on_request(
             (one.photo, one.name) for one in wanted
         ]
         assert found[0]["similarity"] == pytest.approx(wanted[0].similarity, abs=1e-4)
+    with pytest.raises(DataError, match="0 to 50 of the nearest photos can be named, not -1"):
+        predict(engine, source, tmp_path / "no.csv", num_nearest=-1)
     bundle = engine.bundle.folder
     told = chajong.verdicts(bundle, few, nearest=2, runtime="onnxruntime", precision="fp32")
     assert_frame_equal(told["id", "nearest"], table["id", "nearest"])

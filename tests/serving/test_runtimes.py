@@ -22,7 +22,7 @@ def test_openvino_answers_as_onnxruntime(exported: Bundle) -> None:
     for runtime in ("onnxruntime", "openvino"):
         engine = Engine.open(exported, runtime, "fp32")
         said.append(np.exp(engine.answer([engine.prepare(data) for data in photos])))
-    assert len(photos) == 4
+    assert len(photos) == 8
     np.testing.assert_allclose(said[0], said[1], atol=1e-4)
     assert sys.modules["openvino_telemetry"] is None
 

@@ -202,7 +202,7 @@ class Parts:
             name = fingerprint("parts", *asked)
             record = folder / "asked"
             if record.exists() and record.read_text(encoding="utf-8") != name:
-                say(f"{out}: begun with another bundle or another way to compute; starting anew")
+                say(f"{out}: begun with another bundle, or asked otherwise; starting anew")
                 for part in folder.glob("*.parquet"):
                     part.unlink()
             write_text(record, name)
@@ -268,9 +268,9 @@ class Parts:
             else:
                 with temporary.open("w", encoding=_encoding(self.out), newline="") as file:
                     for place, path in enumerate(paths):
-                        there = pl.read_parquet_schema(path)
-                        asked = [name for name in (*VERDICT_COLUMNS, NEAREST) if name in there]
-                        verdicts = read_parquet(path, asked)
+                        part = read_parquet(path)
+                        told = [name for name in (*VERDICT_COLUMNS, NEAREST) if name in part]
+                        verdicts = part[told]
                         predictions = Predictions.load(path)
                         _write_rows(file, self.out, predictions, verdicts, head=place == 0)
         shutil.rmtree(self.folder, ignore_errors=True)

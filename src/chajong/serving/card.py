@@ -52,13 +52,19 @@ def make_card(
         **about_names(labels),
         "base_weights": list(licences),
         "proofs": [asdict(proof) for proof in facts.proofs],
-        "not_proven": [{**asdict(proof), "why": list(why)} for proof, why in failed],
+        "not_proven": [{**_figures(proof), "why": list(why)} for proof, why in failed],
         "held_out_score": None if score is None else score.as_dict(),
         "risk_coverage": [asdict(row) for row in found.answered()] if found else [],
         "stated_risk": [asdict(risks.stated(risk)) for risk in SHOWN_RISKS] if risks else [],
         "unknown_cars": None if unknown is None else asdict(unknown),
         "confused": [asdict(pair) for pair in found.mistaken()[:_NUM_PAIRS]] if found else [],
     }
+
+
+def _figures(proof: Proof) -> dict[str, Any]:
+    # What never answered has none.
+    figures = asdict(proof)
+    return figures if proof.num_photos else {key: figures[key] for key in ("runtime", "precision")}
 
 
 def about_names(labels: Labels) -> dict[str, Any]:

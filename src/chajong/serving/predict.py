@@ -36,6 +36,9 @@ T = TypeVar("T")
 NUM_AT_ONCE = 8
 """Photos that a network sees at once: their numbers stay in a core's own cache."""
 
+MAX_NEAREST = 50
+"""So many of the nearest training photos are named at most."""
+
 _NUM_IN_PART = 2048
 _AHEAD = 4  # handfuls for each thread: bounds the memory
 
@@ -108,7 +111,8 @@ def predict(
         out: The file, `.parquet`, `.csv` or `.jsonl`. Beside it lies, until it is whole, a folder
             of parts; the same call goes on with them.
         risk: As in `Judge.of`.
-        num_nearest: How many of the nearest training photos to name for each photo.
+        num_nearest: How many of the nearest training photos to name for each photo, of those that
+            the bundle keeps.
 
     Returns:
         What was written.
@@ -116,14 +120,19 @@ def predict(
     Raises:
         BundleError: If a risk is stated and the bundle cannot keep it, or it keeps no training
             photos and they are asked for.
-        DataError: If there are no photos, two have the same id, or there is no such risk.
+        DataError: If there are no photos, two have the same id, or there is no such risk, or so
+            many nearest photos are not named.
         Interrupted: If the user stopped it.
     """
     proof, bundle = engine.proof, engine.bundle
+    if not 0 <= num_nearest <= MAX_NEAREST:
+        raise DataError(
+            f"0 to {MAX_NEAREST} of the nearest photos can be named, not {num_nearest}."
+        )
     if num_nearest and bundle.gallery is None:
         raise BundleError(
-            f"{bundle.folder} keeps no training photos, so none can be the nearest. Leave them "
-            "out, or export again."
+            f"{bundle.folder} keeps no training photos, so none can be the nearest. Ask without "
+            "--nearest, or export again."
         )
     judge = Judge.of(bundle, risk)
     allowed = None if judge.thresholds is None else judge.thresholds.risk

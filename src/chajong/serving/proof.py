@@ -18,8 +18,11 @@ from chajong.pooling import Floats
 MIN_PHOTOS = 500
 """Fewer prove nothing."""
 
-UNJUDGED = "a coarser number format is judged by its log loss, which needs photos of known class"
-"""Why none is taken where no class is known."""
+UNJUDGED = (
+    "a coarser number format is judged by its log loss, which needs at least "
+    f"{MIN_PHOTOS} photos of known class"
+)
+"""Why none is taken where too few classes are known."""
 
 _LEAST_AGREEMENT, _MOST_PROB_GAP, _MOST_LOSS_GAP = 0.999, 1e-3, 1e-4
 _MOST_LOSS_SHARE = 0.01  # of the log loss, lost by a coarser number format
@@ -136,7 +139,7 @@ def failures(proof: Proof) -> Iterator[str]:
         yield f"{proof.num_photos:,} photos were compared, at least {MIN_PHOTOS} are needed"
     if proof.precision == "fp32":
         yield from _differences(proof)
-    elif proof.log_loss is None or proof.torch_log_loss is None:
+    elif proof.num_labelled < MIN_PHOTOS or proof.log_loss is None or proof.torch_log_loss is None:
         yield UNJUDGED
     elif not proof.log_loss_gap <= _MOST_LOSS_SHARE * proof.torch_log_loss:
         share = proof.log_loss_gap / proof.torch_log_loss

@@ -32,7 +32,7 @@ from chajong.record import now
 from chajong.risk import Risks
 from chajong.serving.card import card_text, make_card
 from chajong.serving.engine import open_unchecked, photos_per_second
-from chajong.serving.proof import UNJUDGED, Answers, Truth, failures, prove
+from chajong.serving.proof import MIN_PHOTOS, UNJUDGED, Answers, Truth, failures, prove
 from chajong.serving.runtimes import has
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.gallery import make_gallery
@@ -44,7 +44,7 @@ from chajong.training.samples import Samples, check_enough, own_samples, samples
 from chajong.unknown import Unknown
 from chajong.wording import first_line
 
-_NUM_GOLDEN = 4
+_NUM_GOLDEN = 8
 _BATCH = 32
 _CPU = torch.device("cpu")
 T = TypeVar("T")
@@ -88,7 +88,7 @@ def export(
         out: The bundle's folder; one that is there is replaced.
         photos: Photos to prove it on; those that it was trained on, if none.
         labels: A CSV with the columns ID and label of those photos.
-        int8: Whether to try 8-bit graphs too: four times as small, and most often the fastest.
+        int8: Whether to try 8-bit graphs too: most often the fastest.
         thumbnails: Whether to put small pictures of training photos into the bundle.
         catalogue: A CSV that says which car each class is; none for the known one.
 
@@ -130,7 +130,7 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
         if has(*way) and (kind.int8 or way[1] != "int8")
     ]
     failed: list[Failed] = []
-    if not (samples.classes >= 0).any():
+    if (samples.classes >= 0).sum() < MIN_PHOTOS:
         failed = [(way, [UNJUDGED]) for way in ways if way.precision != "fp32"]
     elif kind.int8:
         quantised, why = _tried(partial(_quantised, graphs, samples, draft), "its 8-bit form")
@@ -320,11 +320,14 @@ def _batches(refs: Sequence[PhotoRef]) -> Iterator[Sequence[PhotoRef]]:
 
 
 def _truth(samples: Samples) -> Truth:
-    # Held-out answers where every known photo has a network in each member that did not learn it.
-    rows = np.flatnonzero(samples.classes >= 0)
-    held = tuple(each[rows] for each in samples.folds)
-    if held and all((each >= 0).all() for each in held):
-        return Truth(rows, samples.classes[rows], held)
+    # Held-out answers where enough photos, or all, have a network in each member that did not learn
+    # them.
+    known = samples.classes >= 0
+    held_out = known & np.all([each >= 0 for each in samples.folds], axis=0)
+    if samples.folds and (held_out.sum() >= MIN_PHOTOS or (held_out == known).all()):
+        rows = np.flatnonzero(held_out)
+        return Truth(rows, samples.classes[rows], tuple(each[rows] for each in samples.folds))
+    rows = np.flatnonzero(known)
     return Truth(rows, samples.classes[rows], None)
 
 

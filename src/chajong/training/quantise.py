@@ -19,8 +19,8 @@ def quantise(graph: Path, photos: NDArray[np.uint8], out: Path) -> None:
 
     Weights have a scale for each channel; ranges of activations are those seen on the photos.
     With one bit less, as old processors would need, answers lose far more (docs/results.md). On a
-    processor without VNNI sums can overflow: golden photos then get other answers, and the bundle
-    is refused there.
+    processor without VNNI sums can overflow: golden photos then get other answers, and another way
+    to compute is taken there.
 
     Args:
         graph: The ONNX file.

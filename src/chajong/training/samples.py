@@ -79,7 +79,7 @@ def own_samples(runs: Sequence[Run]) -> Samples:
         runs: The members, trained on the same photos.
 
     Returns:
-        At most 1,000 of them, chosen by chance but always the same; of those that each member
+        At most 1,000 of them, chosen by chance but always the same; first those that each member
         holds out, if they are enough.
 
     Raises:
@@ -139,15 +139,16 @@ def choose(
         folds: For each member (n,) the network that did not learn the photo, -1 for none.
 
     Returns:
-        At most 1,000 to compare, of those that each member holds out if they are enough.
+        At most 1,000 to compare, first those that each member holds out if they are enough.
     """
     order = np.random.default_rng(0).permutation(len(refs))
     held_out = np.full(len(refs), bool(folds))
     for each in folds:
         held_out &= each >= 0
     # What a coarser format loses on photos that were learned, of next to no loss, tells little.
-    compared = order[held_out[order]] if held_out.sum() >= MIN_PHOTOS else order
-    rows = np.sort(compared[:_NUM_COMPARED])
+    if held_out.sum() >= MIN_PHOTOS:
+        order = np.concatenate([order[held_out[order]], order[~held_out[order]]])
+    rows = np.sort(order[:_NUM_COMPARED])
     # From the other end, so that the two share photos only where there are few.
     measured = order[::-1][:_NUM_MEASURED].tolist()
     return Samples(

@@ -60,7 +60,12 @@ def make_app(settings: Settings, keeper: Keeper, metrics: Metrics) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         # Else it asks at each request whether somebody has set up that it be told about.
-        telemetry={"tracing": False, "metrics": False, "logs": False},
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "auto_configure": False,
+        },
         lifespan=watching,
         exception_handlers={
             Refusal: _on_refusal,
