@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chajong.cli_options import CatalogueOption, PrecisionOption, RuntimeOption
+from chajong.cli_options import CatalogueOption, NearestOption, PrecisionOption, RuntimeOption
 from chajong.wording import command
 
 
@@ -115,14 +115,7 @@ def predict(
             "not given. What would be wrong too often is said less exactly, or not at all."
         ),
     ] = None,
-    nearest: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=50,
-            help="Name so many of the training photos that a bundle keeps, the most alike.",
-        ),
-    ] = None,
+    nearest: NearestOption = None,
 ) -> None:
     """Predict photos: a row and a truthful status for each."""
     from chajong.bundle import Bundle

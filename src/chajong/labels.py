@@ -107,7 +107,11 @@ class Labels:
 
     @cached_property
     def canonical(self) -> NDArray[np.intp]:
-        """(c,) for each class, the least index among the classes joined to it by `equal`."""
+        """Give each class the first class that it is equal to.
+
+        Returns:
+            (c,) for each class, the least index among the classes joined to it by `equal`.
+        """
         first = list(range(len(self.names)))
 
         def root(place: int) -> int:
