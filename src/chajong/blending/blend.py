@@ -168,7 +168,11 @@ class Blend:
 
     @cached_property
     def labels(self) -> Labels:
-        """The classes."""
+        """Name the classes, checked.
+
+        Returns:
+            They, and those that count as one.
+        """
         return Labels(self.names, self.equal)
 
     @property
@@ -184,7 +188,11 @@ class Blend:
 
     @cached_property
     def fitted(self) -> Fitted:
-        """How the voices of all members are joined."""
+        """Say how the voices of all members are joined.
+
+        Returns:
+            What joins them.
+        """
         weights = np.concatenate([member.weights for member in self.members])
         mean = self.averaging
         temperature = self.temperature if mean is None else mean.temperature

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.ahead import in_order
+from chajong.bundle import Bundle
 from chajong.depths import DEEPEST_FIRST
 from chajong.environment import package_version
 from chajong.errors import BundleError, DataError
@@ -123,17 +124,9 @@ def predict(
         DataError: If there are no photos, two have the same id, or there is no such risk, or so
             many nearest photos are not named.
         Interrupted: If the user stopped it.
-    """
+    """  # noqa: DOC503 BundleError raised by what it calls
     proof, bundle = engine.proof, engine.bundle
-    if not 0 <= num_nearest <= MAX_NEAREST:
-        raise DataError(
-            f"0 to {MAX_NEAREST} of the nearest photos can be named, not {num_nearest}."
-        )
-    if num_nearest and bundle.gallery is None:
-        raise BundleError(
-            f"{bundle.folder} keeps no training photos, so none can be the nearest. Ask without "
-            "--nearest, or export again."
-        )
+    _check_nearest(bundle, num_nearest)
     judge = Judge.of(bundle, risk)
     allowed = None if judge.thresholds is None else judge.thresholds.risk
     seen: set[int] = set()
@@ -161,6 +154,16 @@ def predict(
         parts.finish(num_parts)
     answered = {name: levels[name] for name in (*DEEPEST_FIRST, "none")}
     return Tally(out, levels.total(), levels[None], allowed, answered)
+
+
+def _check_nearest(bundle: Bundle, num: int) -> None:
+    if not 0 <= num <= MAX_NEAREST:
+        raise DataError(f"0 to {MAX_NEAREST} of the nearest photos can be named, not {num}.")
+    if num and bundle.gallery is None:
+        raise BundleError(
+            f"{bundle.folder} keeps no training photos, so none can be the nearest. Ask without "
+            "--nearest, or export again."
+        )
 
 
 def answer_photos(
