@@ -30,6 +30,9 @@ _ABOUT = """Tells the exact model of a car from a photo, with a probability one 
     curl --form photos=@a.jpg --form photos=@b.jpg http://127.0.0.1:8000/v1/batch
 """
 
+# What is asked is told to nobody. FastAPI looks at each request whether somebody wants it told.
+_UNTOLD: Any = dict.fromkeys(("tracing", "metrics", "logs", "auto_configure"), False)
+
 
 def make_app(settings: Settings, keeper: Keeper, metrics: Metrics) -> FastAPI:
     """Make the application.
@@ -59,13 +62,7 @@ def make_app(settings: Settings, keeper: Keeper, metrics: Metrics) -> FastAPI:
         docs_url=None,  # its page would be fetched from another site
         redoc_url=None,
         redirect_slashes=False,
-        # Else it asks at each request whether somebody has set up that it be told about.
-        telemetry={
-            "tracing": False,
-            "metrics": False,
-            "logs": False,
-            "auto_configure": False,
-        },
+        telemetry=_UNTOLD,
         lifespan=watching,
         exception_handlers={
             Refusal: _on_refusal,
@@ -93,8 +90,7 @@ def make_app(settings: Settings, keeper: Keeper, metrics: Metrics) -> FastAPI:
 
     def openapi() -> dict[str, Any]:
         ready = keeper.ready
-        facts = {**ready.facts, "refused": None}
-        return describe(plain(), ready.example, facts, settings.keys)
+        return describe(plain(), ready.example, {**ready.facts, "refused": None}, settings.keys)
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
