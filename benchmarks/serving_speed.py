@@ -43,7 +43,6 @@ from chajong.run import Run
 from chajong.score import read_truth
 from chajong.serving.engine import Engine, Squares, open_unchecked
 from chajong.serving.predict import NUM_AT_ONCE, predict
-from chajong.training.export import export
 
 
 @dataclass(frozen=True)
@@ -80,18 +79,18 @@ def plain_loop(asked: argparse.Namespace) -> Found:
     from torch.utils.data import DataLoader, Dataset
 
     from chajong.training.allocator import keep_large_blocks
-    from chajong.training.predict import open_eye
+    from chajong.training.weights import empty_network, load_weights
 
     keep_large_blocks()
     torch.set_num_threads(num_cores())
     run = Run.load(asked.run)
-    eye = open_eye(run, run.done[0], torch.device("cpu"))
-    network = eye.network.to(memory_format=torch.contiguous_format)
+    network = empty_network(run.recipe.model, len(run.labels.names)).eval()
+    load_weights(network, run.weights_path(run.done[0], "raw"))
     side_px = run.recipe.data.eval_px or run.recipe.data.size_px
     transform = timm.data.create_transform(
         (3, side_px, side_px),
-        mean=eye.mean,
-        std=eye.std,
+        mean=run.record.mean,
+        std=run.record.std,
         interpolation="bilinear",
         crop_pct=1.0,
         crop_mode="squash",
@@ -109,7 +108,7 @@ def plain_loop(asked: argparse.Namespace) -> Found:
     start, parts = time.perf_counter(), []
     with torch.inference_mode():
         for batch in DataLoader(Photos(), batch_size=64, num_workers=2):
-            parts.append((network(batch) / eye.temperature).log_softmax(dim=1))
+            parts.append((network(batch) / run.recipe.infer.temperature).log_softmax(dim=1))
     pace = len(paths) / (time.perf_counter() - start)
     ids = [path.stem for path in paths]
     return replace(scored(torch.cat(parts).numpy(), ids, asked), pace=pace)
@@ -244,6 +243,8 @@ def main() -> None:
     if asked.alone:
         print(json.dumps(asdict(alone(asked))))
         return
+    from chajong.training.export import export  # not for the children, whose memory is measured
+
     run = Run.load(asked.run)
     if len(run.done) != 1 or len(run.recipe.infer.views) != 1 or run.recipe.data.aspect != "squash":
         raise SystemExit(f"{asked.run} has no single model that looks one way at squashed photos.")
