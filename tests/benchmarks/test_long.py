@@ -16,7 +16,7 @@ from benchmarks import gpu_speed, ladder, tricks, two_hours, view_cost
 from benchmarks.trained import spread, trained
 from chajong.errors import RunError
 from chajong.predictions import Predictions
-from chajong.recipes import RECIPES, load_recipe
+from chajong.recipes import load_recipe
 from chajong.run import Run
 from chajong.training.train import Options
 from tests.training.tiny import make_recipe, write_photos
@@ -121,10 +121,12 @@ def test_the_ladder_trains_equal_rungs_once_and_says_so(
 
 
 def test_every_trick_changes_the_base_and_can_be_had() -> None:
-    base = RECIPES["cars-fast"]
+    # With the sizes of the short trainings of docs/results.md.
+    sizes = ["data.size_px=96", "data.grow=[{after: 0.65, size_px: 128}]"]
+    base = load_recipe("cars-fast", sizes)
     prints = {base.fingerprint: "base"}
     for name, changes in tricks.TRICKS.items():
-        recipe = load_recipe("cars-fast", tricks.changes_of(base, changes))
+        recipe = load_recipe("cars-fast", [*sizes, *tricks.changes_of(base, changes)])
         assert recipe.fingerprint not in prints, f"{name} is {prints[recipe.fingerprint]}"
         prints[recipe.fingerprint] = name
     folders = {tricks.folder_name(name) for name in tricks.TRICKS}
