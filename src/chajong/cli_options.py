@@ -24,12 +24,6 @@ PrecisionOption = Annotated[
     Precision | None,
     typer.Option("--precision", help="In which numbers; the fastest proven."),
 ]
-NearestOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1, max=50, help="Name so many of a bundle's training photos, the most alike first."
-    ),
-]
 CorrectionsOption = Annotated[
     Path | None, typer.Option(help="Decisions about photos to carry out first.")
 ]

@@ -260,16 +260,15 @@ def _ways(bundle: Bundle, runtime: Runtime | None, precision: Precision | None) 
 
 
 def _checked(bundle: Bundle, ways: Sequence[Proof], num_callers: int) -> Engine:
-    for proof in ways[:-1]:
-        try:
-            engine = open_unchecked(bundle, proof, num_callers)
-            engine.check_golden()
-        except BundleError as error:
-            say(f"{proof.runtime} {proof.precision} is not used: {error}")
-        else:
-            return engine
-    engine = open_unchecked(bundle, ways[-1], num_callers)
-    engine.check_golden()
+    proof, *others = ways
+    try:
+        engine = open_unchecked(bundle, proof, num_callers)
+        engine.check_golden()
+    except BundleError as error:
+        if not others:
+            raise
+        say(f"{proof.runtime} {proof.precision} is not used: {error}")
+        return _checked(bundle, others, num_callers)
     return engine
 
 
