@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 import chajong
 from chajong.bundle import Bundle
 from chajong.errors import BundleError
 from chajong.gallery import Gallery, unit
+from chajong.pooling import Floats
 from chajong.predictions import Predictions
 from chajong.run import Run
 from chajong.serving.engine import Engine, Looked
@@ -155,6 +157,57 @@ def test_among_equally_near_photos_is_stranger_than_beside_one_of_them(exported:
     between, beside = unit(np.array([[0, 0, 1.0], 0.3 * learned[0] + [0, 0, 1]]))[:, None]
     torn = np.log(np.full((1, 3), 1 / 3)).astype(np.float32)
     assert gallery.scores(between, torn)[0] > gallery.scores(beside, torn)[0] + 0.005
+
+
+@pytest.fixture(scope="module")
+def wide() -> tuple[Gallery, Floats]:
+    """A gallery of 500 features in which photos vary along 40, and photos to ask about."""
+    rng = np.random.default_rng(0)
+    middles, spread = rng.normal(size=(30, 40)), np.linalg.qr(rng.normal(size=(500, 40)))[0]
+    own = np.repeat(np.arange(30), 20)
+    seen = middles[np.tile(own, 2)] + rng.normal(0, 0.7, (1200, 40))
+    embeddings = unit(seen @ spread.T + rng.normal(0, 0.02, (1200, 500)))
+    names = tuple(f"{place:02}" for place in own)
+    held = np.flatnonzero(np.arange(600) % 4 == 0)
+    flat = np.full((len(held), 30), -np.log(30), np.float32)
+    asked, learned = embeddings[600:], embeddings[:600]
+    made = Gallery(names, names, learned.astype(np.float16), held, flat, np.zeros(0))
+    return made.calibrated(learned[held]), asked
+
+
+def scores_of(gallery: Gallery, asked: Floats) -> NDArray[np.float64]:
+    return gallery.scores(asked, np.full((len(asked), 30), -np.log(30), np.float32))
+
+
+def test_a_few_axes_tell_what_all_features_do(wide: tuple[Gallery, Floats]) -> None:
+    gallery, asked = wide
+    assert gallery.axes is not None
+    assert gallery.axes.shape == (500, 256)
+    everything = replace(gallery, axes=None)
+    few, all_ = scores_of(gallery, asked), scores_of(everything, asked)
+    assert np.corrcoef(few, all_)[0, 1] > 0.995
+
+
+def test_what_lies_off_the_axes_is_strange(wide: tuple[Gallery, Floats]) -> None:
+    gallery, asked = wide
+    assert gallery.axes is not None
+    off = np.linalg.qr(gallery.axes.astype(np.float64), mode="complete")[0][:, -1]
+    assert (scores_of(gallery, unit(asked + 2 * off)) > scores_of(gallery, asked) + 1).mean() > 0.99
+
+
+def test_axes_come_back_from_their_file(wide: tuple[Gallery, Floats], tmp_path: Path) -> None:
+    gallery, asked = wide
+    gallery.save(tmp_path)
+    found = Gallery.load(tmp_path)
+    assert found is not None
+    np.testing.assert_allclose(scores_of(found, asked), scores_of(gallery, asked), rtol=1e-5)
+    np.testing.assert_allclose(found.usual, gallery.usual)
+    # One without, as older versions made it, tells by all features.
+    replace(gallery, axes=None).save(tmp_path)
+    old = Gallery.load(tmp_path)
+    assert old is not None
+    assert old.axes is None
+    np.testing.assert_allclose(old.usual, gallery.usual)
 
 
 def test_what_an_older_version_scored_is_not_told(bundle: Bundle) -> None:

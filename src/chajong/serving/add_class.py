@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chajong.added import Added
+from chajong.arrays import save_array
 from chajong.bundle import Bundle, put_in_place
 from chajong.environment import package_version
 from chajong.errors import BundleError, DataError
 from chajong.files import make_folder
-from chajong.gallery import Gallery, public_id, save_array
+from chajong.gallery import Gallery, public_id
 from chajong.photos.decode import Unreadable, decode
 from chajong.photos.duplicates import THUMB_PX, components, near_duplicates
 from chajong.photos.sources import open_source

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chajong.arrays import load_array
 from chajong.bundle import Bundle
-from chajong.gallery import Gallery, load_array, unit
+from chajong.gallery import Gallery, unit
 from chajong.pooling import Floats, log_total
 
 # Of the mean scatter, added in every direction: there are fewer photos than directions. Of 20 cars
