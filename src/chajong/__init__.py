@@ -13,7 +13,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from chajong.api import audit, blend, demo_photos, expect, load_recipe, train
-from chajong.api_answers import add_class, evaluate, export, predict, remove_class, submit, verdicts
+from chajong.api_answers import (
+    add_class,
+    evaluate,
+    export,
+    heat,
+    predict,
+    remove_class,
+    submit,
+    verdicts,
+)
 from chajong.api_runs import (
     compare,
     diff,
@@ -73,6 +82,7 @@ __all__ = [
     "expect",
     "export",
     "find_suspects",
+    "heat",
     "list_runs",
     "load_recipe",
     "note",

@@ -102,6 +102,40 @@ def verdicts(
         return read_parquet(path, ["id", "status", *VERDICT_COLUMNS, *more])
 
 
+def heat(
+    bundle: Bundle | StrPath,
+    photos: StrPath,
+    out: StrPath,
+    *,
+    name: str | None = None,
+    runtime: Runtime | None = None,
+    precision: Precision | None = None,
+) -> pl.DataFrame:
+    """Draw where in photos a bundle sees a class: a PNG for each.
+
+    Args:
+        bundle: A bundle, or its folder.
+        photos: As in `predict`.
+        out: The folder of the maps; one that holds maps is replaced.
+        name: The class; the likeliest of each photo if none.
+        runtime: What computes.
+        precision: In which numbers.
+
+    Returns:
+        A row for each photo: `id`, `status`, `class`, and `map`, the PNG's name; also in the
+        folder, as `maps.csv`.
+
+    Raises:
+        ChajongError: If the bundle, the photos or the folder cannot be used, or it has no maps.
+    """  # noqa: DOC502 raised by what it calls
+    from chajong.photos.sources import open_source
+    from chajong.serving.engine import Engine
+    from chajong.serving.heat import draw_maps
+
+    engine = Engine.open(_bundle(bundle), runtime, precision)
+    return draw_maps(engine, open_source(os.fspath(photos)), Path(out), name)
+
+
 def evaluate(
     predictions: Predictions | StrPath,
     labels: Mapping[str, str] | StrPath | None = None,

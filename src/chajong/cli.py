@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from chajong.cli_answers import evaluate, submit
-from chajong.cli_bundle import add_class, export, predict
+from chajong.cli_bundle import add_class, export, heat, predict
 from chajong.cli_classes import classes
 from chajong.cli_oof import blend, expect, suspects
 from chajong.cli_options import (
@@ -286,7 +286,7 @@ def train(
 
 for command in (
     *(suspects, review, blend, expect, compare, report, watch),
-    *(export, predict, add_class, serve, evaluate, classes, submit),
+    *(export, predict, heat, add_class, serve, evaluate, classes, submit),
 ):
     app.command()(command)
 

@@ -94,6 +94,24 @@ def add_class(
     print(f"to take it out: {command('add-class', folder, added.name, '--undo')}")
 
 
+def heat(
+    bundle: Annotated[Path, typer.Argument(help="The folder of a bundle.")],
+    photos: Annotated[str, typer.Argument(help="As for predict.")],
+    out: Annotated[Path, typer.Option(help="The folder of the maps.")] = Path("heat"),
+    name: Annotated[
+        str | None, typer.Option("--class", help="The class; each photo's likeliest if not given.")
+    ] = None,
+    runtime: RuntimeOption = None,
+    precision: PrecisionOption = None,
+) -> None:
+    """Draw where in photos a bundle sees a class: a PNG for each."""
+    from chajong.api_answers import heat as draw
+
+    table = draw(bundle, photos, out, name=name, runtime=runtime, precision=precision)
+    num_drawn = table["map"].count()
+    print(f"{out}: {num_drawn:,} maps, {len(table) - num_drawn:,} photos without; see maps.csv")
+
+
 def predict(
     run: Annotated[Path, typer.Argument(help="The folder of a run, a blend or a bundle.")],
     photos: Annotated[

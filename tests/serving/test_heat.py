@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from PIL import Image
 
 from chajong.bundle import Bundle
+from chajong.errors import BundleError, DataError
 from chajong.graph import OUTPUTS
+from chajong.photos.sources import Source, open_source
 from chajong.run import Run
 from chajong.serving.engine import Engine
-from chajong.serving.heat import has_heat, heat, overlay
+from chajong.serving.heat import MAPS, draw_maps, has_heat, heat, overlay
 from chajong.serving.judge import Judge
 from chajong.serving.runtimes import open_session
 from chajong.serving.service.answering import Answerer
@@ -103,6 +106,59 @@ def test_the_map_is_of_the_class_that_the_answer_names(engine: Engine, photos: P
     assert said.verdict.top[0].name != seen.verdict.top[0].name
     assert turned.heat(data, None) == answerer.heat(data, said.verdict.top[0].name)
     assert turned.heat(data, None) != answerer.heat(data, None)
+
+
+def test_each_photo_gets_a_map_or_the_reason_why_not(
+    engine: Engine, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cars" / "more").mkdir(parents=True)
+    data = a_photo(photos)
+    for name in ("a.jpg", "more/a.jpg"):
+        (tmp_path / "cars" / name).write_bytes(data)
+    (tmp_path / "cars" / "cut.jpg").write_bytes(data[:200])
+    out, source = tmp_path / "maps", open_source(str(tmp_path / "cars"))
+    table = draw_maps(engine, source, out)
+    [seen] = Answerer.of(engine, None).see([engine.prepare(data)])
+    top = seen.verdict.top[0].name
+    assert table.rows() == [
+        ("a.jpg", "ok", top, "000001.png"),
+        ("cut.jpg", "unreadable: truncated JPEG", None, None),
+        ("more/a.jpg", "ok", top, "000003.png"),
+    ]
+    assert pl.read_csv(out / MAPS).rows() == table.rows()
+    assert {path.name for path in out.iterdir()} == {MAPS, "000001.png", "000003.png"}
+    assert (out / "000001.png").read_bytes() == Answerer.of(engine, None).heat(data, None)
+    # Again, of another class: the old maps give way.
+    other = next(name for name in engine.bundle.labels.names if name != top)
+    (tmp_path / "cars" / "more" / "a.jpg").unlink()
+    draw_maps(engine, open_source(str(tmp_path / "cars")), out, other)
+    assert {path.name for path in out.iterdir()} == {MAPS, "000001.png"}
+    assert (out / "000001.png").read_bytes() == Answerer.of(engine, None).heat(data, other)
+
+
+def test_maps_do_not_take_the_place_of_anything_else(
+    engine: Engine, photos: Path, tmp_path: Path
+) -> None:
+    source = open_source(str(photos))
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(DataError, match="holds something else"):
+        draw_maps(engine, source, tmp_path)
+    with pytest.raises(BundleError, match="would lie in the bundle"):
+        draw_maps(engine, source, engine.bundle.folder / "maps")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_maps_that_cannot_be_are_refused_before_a_photo_is_read(
+    engine: Engine, tmp_path: Path
+) -> None:
+    nothing, name = Source(0, lambda: iter(())), engine.bundle.labels.names[0]
+    with pytest.raises(DataError, match=f"did you mean '{name}'"):
+        draw_maps(engine, nothing, tmp_path / "maps", f"{name}x")
+    with pytest.raises(BundleError, match="cannot draw"):
+        draw_maps(seen_as(engine, seen="zoom"), nothing, tmp_path / "maps")
+    with pytest.raises(DataError, match="no photos"):
+        draw_maps(engine, nothing, tmp_path / "maps")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

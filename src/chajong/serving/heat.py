@@ -8,18 +8,33 @@ Shapes: h w places.
 """
 
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
+from chajong.bundle import refuse_inside
+from chajong.errors import BundleError, DataError
+from chajong.files import write_bytes, write_csv
+from chajong.folders import replacing_folder
 from chajong.graph import WHOLE
-from chajong.photos.decode import decode
+from chajong.photos.decode import Unreadable, decode
 from chajong.photos.preprocess import Aspect
+from chajong.photos.sources import Asked, Source
 from chajong.pooling import Floats
+from chajong.predictions import OK
+from chajong.progress import Interrupted, Progress
 from chajong.serving.engine import Engine, Squares
+from chajong.serving.judge import Judge
+from chajong.wording import did_you_mean
 
+MAPS = "maps.csv"
+"""The table of a folder of maps."""
+
+_COLUMNS = pl.Schema({"id": pl.String, "status": pl.String, "class": pl.String, "map": pl.String})
 _SIDE_PX = 512  # the longer one of a picture
 _COOL, _WARM = (24, 92, 200), (214, 108, 12)  # as the key of the page has them
 _OPACITY = 0.55
@@ -85,6 +100,105 @@ def overlay(data: bytes, found: NDArray[np.floating[Any]], aspect: Aspect = "squ
     file = BytesIO()
     Image.fromarray(mixed.round().astype(np.uint8)).save(file, "PNG")
     return file.getvalue()
+
+
+def picture(
+    engine: Engine, judge: Judge, data: bytes, name: str | None = None
+) -> tuple[str, bytes | None]:
+    """Draw what speaks for a class in a photo.
+
+    Args:
+        engine: Who looks.
+        judge: Who says which class is the likeliest.
+        data: The photo's whole file.
+        name: The class; the likeliest if none.
+
+    Returns:
+        The class, and a PNG; none where the bundle has no map of that class.
+
+    Raises:
+        Unreadable: If the photo cannot be opened.
+    """  # noqa: DOC502 raised by `prepare`
+    squares = engine.prepare(data)
+    if name is None:
+        [verdict] = judge.verdicts(engine.answer([squares]), None)
+        name = verdict.top[0].name
+    found = heat(engine, squares, name)
+    drawn = None if found is None else overlay(data, found, engine.bundle.facts.graphs[0].aspect)
+    return name, drawn
+
+
+def draw_maps(engine: Engine, source: Source, out: Path, name: str | None = None) -> pl.DataFrame:
+    """Draw what speaks for a class in each of some photos, into a folder.
+
+    Args:
+        engine: Who looks.
+        source: The photos.
+        out: The folder: a PNG for each photo, named by its place in the list, and `maps.csv`. One
+            that holds maps is replaced.
+        name: The class; for each photo the likeliest if none.
+
+    Returns:
+        A row for each photo, as in `maps.csv`: `id`, `status`, `class`, and `map`, the file's name;
+        empty where there is none.
+
+    Raises:
+        BundleError: If the bundle has no maps, or none of that class, or the folder lies in it.
+        DataError: If there is no such class, there are no photos, or something else is in the
+            folder.
+        Interrupted: If the user stopped it; nothing is written then.
+    """  # noqa: DOC503 BundleError raised by `refuse_inside` too
+    _check_class(engine, name)
+    refuse_inside(out)
+    if out.exists() and not (out / MAPS).is_file() and (out.is_file() or any(out.iterdir())):
+        raise DataError(f"{out} holds something else. Give another folder with --out.")
+    judge, rows = Judge.of(engine.bundle), []
+    try:
+        with (
+            replacing_folder(out) as draft,
+            Progress("drawing maps", source.num_photos) as progress,
+        ):
+            for place, asked in enumerate(source.photos(), 1):
+                rows.append(_drawn(engine, judge, asked, draft / f"{place:06}.png", name))
+                progress.advance()
+            if not rows:
+                raise DataError("There are no photos: nothing was listed.")
+            table = pl.DataFrame(rows, schema=_COLUMNS, orient="row")
+            write_csv(draft / MAPS, table)
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped after {len(rows):,} photos; nothing was written.") from None
+    return table
+
+
+def _check_class(engine: Engine, name: str | None) -> None:
+    bundle = engine.bundle
+    if not has_heat(engine):
+        raise BundleError(
+            f"{bundle.folder} cannot draw what decided its answers: its first networks do not end "
+            "in a mean over places, or see no whole photo. Export a run of another backbone."
+        )
+    if name is None or name in bundle.learned.names:
+        return
+    if name in bundle.labels.names:
+        raise BundleError(
+            f"{name} was added to {bundle.folder}, and maps are of learned classes alone. Leave "
+            "--class out, or name a learned one."
+        )
+    known = bundle.learned.names
+    raise DataError(f"There is no class {name!r}{did_you_mean(name, known)} in {bundle.folder}.")
+
+
+def _drawn(
+    engine: Engine, judge: Judge, asked: Asked, path: Path, name: str | None
+) -> tuple[str, str, str | None, str | None]:
+    try:
+        shown, drawn = picture(engine, judge, asked.read(), name)
+    except Unreadable as error:
+        return asked.id, f"unreadable: {error.reason}", None, None
+    if drawn is None:
+        return asked.id, "no map: of a class that was added", shown, None
+    write_bytes(path, drawn)
+    return asked.id, OK, shown, path.name
 
 
 def _laid(square: Image.Image, size: tuple[int, int], aspect: Aspect) -> Image.Image:

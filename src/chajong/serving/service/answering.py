@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from chajong.gallery import Gallery
 from chajong.serving.engine import Engine, Squares
-from chajong.serving.heat import has_heat, overlay
-from chajong.serving.heat import heat as map_of
+from chajong.serving.heat import has_heat, picture
 from chajong.serving.judge import DEFAULT_RISK, Judge
 from chajong.serving.verdict import Verdict
 
@@ -146,14 +145,7 @@ class Answerer:
         Returns:
             A PNG; none where the bundle cannot draw it.
         """
-        engine = self.engine
-        squares = engine.prepare(data)
-        if name is None:
-            name = self.see([squares])[0].verdict.top[0].name  # as the answer calls it
-        found = map_of(engine, squares, name)
-        if found is None:
-            return None
-        return overlay(data, found, engine.bundle.facts.graphs[0].aspect)
+        return picture(self.engine, self.judge, data, name)[1]
 
     @staticmethod
     def _thumbnail(gallery: Gallery, place: int) -> str | None:
