@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from chajong.catalogue import Car, Catalogue
 from chajong.depths import DEEPEST_FIRST, NONE, Depths
 from chajong.errors import DataError, PredictionsError
+from chajong.intervals import wilson
 from chajong.labels import Labels
 from chajong.predictions import Predictions
 from chajong.risk import Risks, Stated, Thresholds
@@ -27,7 +28,7 @@ def world(rng: np.random.Generator, num: int, *, too_sure: bool = False) -> Risk
 
 
 def used(thresholds: Thresholds, new: Risks) -> Stated:
-    return Stated.of(thresholds.risk, thresholds.deepest(new.sayable), new.right)
+    return Stated.of(thresholds.risk, thresholds.deepest(new.sayable), new.right, new.groups)
 
 
 @pytest.mark.parametrize("too_sure", [False, True])
@@ -107,6 +108,18 @@ def test_stated_figures_are_what_new_photos_get() -> None:
     assert sum(stated.shares.values()) == pytest.approx(1)
     assert (stated.low or 0) < (true.error or 0) < (stated.high or 0)
     assert stated.shares["none"] == pytest.approx(true.shares["none"], abs=0.05)
+
+
+def test_copies_of_a_photo_are_stated_as_one() -> None:
+    # Eight cars with fifty wrong copies each, and 392 that are right.
+    groups = np.concatenate([np.repeat(np.arange(8), 50), np.arange(8, 400)])
+    right = np.repeat((groups >= 8)[:, None], 4, axis=1)
+    held = Risks(np.full((len(groups), 4), 0.9, np.float32), right, groups)
+    stated = held.stated(0.05)
+    assert stated.error == pytest.approx(0.02)
+    assert stated.num_answered == len(groups)
+    assert stated.shares["exact"] == pytest.approx(1)
+    assert (stated.low, stated.high) == pytest.approx(wilson(0.02, 400))
 
 
 def test_stated_figures_are_of_photos_that_are_not_fitted_on() -> None:

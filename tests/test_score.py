@@ -143,6 +143,10 @@ def test_the_fallbacks_do_what_they_say() -> None:
     assert uniform.log_loss.value == pytest.approx(expected)
     assert "2 photo(s) left out: unreadable: empty" in skipped.lines()
     assert "2 photo(s) scored as a uniform guess: unreadable: empty" in uniform.lines()
+    # A guess is right nowhere, though its likeliest class, the first of all, may be the true one.
+    assert uniform.top1.value * 60 == pytest.approx(skipped.top1.value * 58)
+    assert uniform.top5.value * 60 == pytest.approx(skipped.top5.value * 58)
+    assert uniform.macro_f1.value < skipped.macro_f1.value
     nothing, truth = made(2, bad=(0, 1))
     with pytest.raises(PredictionsError, match="no photo to score"):
         score(nothing, truth, unreadable="skip")

@@ -64,6 +64,6 @@ def test_a_header_alone_is_no_rows(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.csv"):
-        with pytest.raises(DataError, match="There is no file"):
+    for path, what in ((tmp_path, "is a folder, not a file"), (tmp_path / "none.csv", "no file")):
+        with pytest.raises(DataError, match=what):
             read_header(path)

@@ -175,7 +175,8 @@ def evaluate(
     groups = None
     if not isinstance(predictions, Predictions):
         path = Path(predictions)
-        is_table = path.suffix.lower() in (".parquet", ".jsonl")  # the latter is refused there
+        # What is no Parquet among these is refused there.
+        is_table = path.is_dir() or path.suffix.lower() in (".parquet", ".jsonl")
         predictions = Predictions.load(path) if is_table else read_submission(path)
         photos = photos_of(path)
         known = {} if photos is None else photos.groups()

@@ -68,7 +68,7 @@ class Outcomes:
     Attributes:
         losses: (n,) -log of the clipped probability of the true class, in nats.
         truth: (n,) the true class, 0 to d - 1.
-        top: (n,) the likeliest class, 0 to d - 1; of equally likely ones the first.
+        top: (n,) the likeliest class, 0 to d - 1; of equally likely ones the first; -1 for none.
         in_top5: (n,) whether fewer than five classes come before the true one.
         confidence: (n,) the probability of the likeliest class.
     """
@@ -176,7 +176,7 @@ def macro_f1(
 
     Args:
         truth: (n,) true classes.
-        top: (n,) predicted classes.
+        top: (n,) predicted classes, -1 for none.
         weights: (n,) how many times each photo counts; None for once each.
 
     Returns:
@@ -184,7 +184,9 @@ def macro_f1(
     """
     num_classes = int(max(truth.max(), top.max())) + 1
     share = np.ones(len(truth)) if weights is None else weights
-    mentions = np.bincount(truth, share, num_classes) + np.bincount(top, share, num_classes)
+    named = top >= 0
+    mentions = np.bincount(truth, share, num_classes)
+    mentions += np.bincount(top[named], share[named], num_classes)
     hits = np.bincount(truth, share * (truth == top), num_classes)
     present = mentions > 0
     return float((2 * hits[present] / mentions[present]).mean())

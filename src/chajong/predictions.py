@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from chajong.errors import DataError, PredictionsError
+from chajong.file_names import OUT_OF_FOLD
 from chajong.files import write_table
 from chajong.labels import Labels
 from chajong.matching import differences
@@ -201,9 +202,12 @@ class Predictions:
         """
         if not path.is_file():
             what = "it is a folder" if path.is_dir() else "no such file"
+            out_of_fold = path / OUT_OF_FOLD
+            others = f"Out-of-fold ones are {out_of_fold}; others"
+            held_out = others if out_of_fold.is_file() else "They"
             raise PredictionsError(
-                f"There are no predictions at {path}: {what}. They are made with: chajong predict "
-                "MODEL PHOTOS --out predictions.parquet"
+                f"There are no predictions at {path}: {what}. {held_out} are made with: chajong "
+                "predict MODEL PHOTOS --out predictions.parquet"
             )
         try:
             metadata = read_texts(path)

@@ -72,11 +72,12 @@ class Stated:
 
     Attributes:
         risk: The risk.
-        shares: The share of photos answered at each level, the deepest first, and `none`.
+        shares: The share of photos answered at each level, the deepest first, and `none`; like the
+            error, with near-duplicates counted as one photo.
         num_photos: How many photos there are.
         num_answered: How many of them are answered at some level.
         error: Share of those that are answered wrongly; none where there are none.
-        low: Lower end of its 95 % interval, photos taken as independent.
+        low: Lower end of its 95 % interval.
         high: Upper end.
     """
 
@@ -89,24 +90,28 @@ class Stated:
     high: float | None
 
     @classmethod
-    def of(cls, risk: float, places: Places, right: NDArray[np.bool_]) -> "Stated":
+    def of(
+        cls, risk: float, places: Places, right: NDArray[np.bool_], groups: NDArray[np.int64]
+    ) -> "Stated":
         """Count.
 
         Args:
             risk: The stated risk.
             places: (n,) the level at which each photo is answered, 4 for none.
             right: (n, 4) whether the likeliest group is the true one.
+            groups: (n,) near-duplicates have the same number, from 0.
 
         Returns:
             The counts.
         """
-        counts = np.bincount(places, minlength=NONE + 1) / max(len(places), 1)
-        shares = dict(zip((*DEEPEST_FIRST, "none"), counts.tolist(), strict=True))
+        counts = 1 / np.bincount(groups)[groups]
+        at_each = np.bincount(places, counts, minlength=NONE + 1) / max(counts.sum(), 1)
+        shares = dict(zip((*DEEPEST_FIRST, "none"), at_each.tolist(), strict=True))
         rows = np.flatnonzero(places < NONE)
         if not len(rows):
             return cls(risk, shares, len(places), 0, None, None, None)
-        error = float((~right[rows, places[rows]]).mean())
-        low, high = map(float, wilson(error, len(rows)))
+        error = float(np.average(~right[rows, places[rows]], weights=counts[rows]))
+        low, high = map(float, wilson(error, counts[rows].sum()))
         return cls(risk, shares, len(places), len(rows), error, low, high)
 
     def line(self) -> str:
@@ -230,7 +235,7 @@ class Risks:
             rest = folds != fold
             fitted = _fit(self.sayable[rest], self.right[rest], self.groups[rest], risk)
             places[~rest] = fitted.deepest(self.sayable[~rest])
-        return Stated.of(risk, places, self.right)
+        return Stated.of(risk, places, self.right, self.groups)
 
     def save(self, path: Path) -> None:
         """Write the record as Parquet.

@@ -5,7 +5,7 @@ Shapes: n photos, c classes.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
@@ -181,7 +181,7 @@ def score(
             are then over groups instead of photos.
         seed: Seed of the intervals.
         unreadable: What to do about photos without a prediction: refuse to score, score them as a
-            uniform guess, or leave them out.
+            uniform guess (wrong in all but log loss), or leave them out.
         catalogue: Which car each class is; None for the competition's own.
 
     Returns:
@@ -207,7 +207,10 @@ def score(
     drawn = _groups(predictions, match.rows[kept], groups)
 
     def by(level: Level) -> Estimates:
-        return estimate(outcomes(probs[kept], true[kept], level.canonical), drawn, seed)
+        found = outcomes(probs[kept], true[kept], level.canonical)
+        # A guess names no class, or all that sort first would be right.
+        top, in_top5 = np.where(bad[kept], -1, found.top), found.in_top5 & ~bad[kept]
+        return estimate(replace(found, top=top, in_top5=in_top5), drawn, seed)
 
     levels = catalogue.levels(labels)
     estimates = by(levels.exact)

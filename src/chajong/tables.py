@@ -98,7 +98,8 @@ def read_lines(path: Path) -> tuple[str, ...]:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     if not path.is_file():
-        raise DataError(f"There is no file {path}.")
+        what = f"{path} is a folder, not a file" if path.is_dir() else f"There is no file {path}"
+        raise DataError(f"{what}. Give a CSV file.")
     try:
         yield
     except pl.exceptions.NoDataError as error:

@@ -2,16 +2,18 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 import chajong
 from chajong.blending.blend import Blend, Member
-from chajong.blending.make import make_blend
+from chajong.blending.make import check_members, make_blend
 from chajong.errors import DataError, RunError
 from chajong.experiments.notes import Note, add_note
 from chajong.photos.layout import find_unlabelled
@@ -203,7 +205,7 @@ def test_a_blend_predicts_what_its_members_say(run: Run, blend: Blend) -> None:
 
 
 def test_each_view_is_prepared_once_for_all_models(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared: list[str] = []
     prepare = Eye.prepare
@@ -213,15 +215,16 @@ def test_each_view_is_prepared_once_for_all_models(
         return prepare(eye, photos, view)
 
     monkeypatch.setattr(Eye, "prepare", counting)
-    assert len(asker(run.manifest().root)(run, VIEWS)) == len(run.done) == 2
+    new = write_photos(tmp_path / "new", side_px=40)
+    assert len(asker(new, [run])(run, VIEWS)) == len(run.done) == 2
     assert tuple(prepared) == VIEWS
     predict(run, run.manifest().root, CPU)
     assert tuple(prepared) == (*VIEWS, *run.recipe.infer.views)
 
 
 def test_photos_without_labels_calibrate_the_mean(run: Run, tmp_path: Path) -> None:
-    table, photos = look_again(run, VIEWS), run.manifest().root
-    ask = asker(photos)
+    table, photos = look_again(run, VIEWS), write_photos(tmp_path / "new", side_px=40)
+    ask = asker(photos, [run])
     said = ask(run, ("plain", "flip"))
     for place, name in enumerate(run.done):
         refs = find_unlabelled(photos)
@@ -236,6 +239,29 @@ def test_photos_without_labels_calibrate_the_mean(run: Run, tmp_path: Path) -> N
         {"greedy-linear", "convex-linear", "vector"}
     )
     assert Blend.load(tmp_path / "with") == made
+
+
+def test_photos_that_were_learned_calibrate_nothing(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Models are sure of them: their mean would seem to cost next to nothing.
+    with pytest.raises(DataError, match="holds 0 photos that no model learned"):
+        blend_runs([run], tmp_path / "blend", photos=run.manifest().root)
+    assert not list(run.folder.glob("fold-*/views.parquet"))  # told before anything is looked at
+    both = write_photos(shutil.copytree(run.manifest().root, tmp_path / "both") / "new", side_px=40)
+    capsys.readouterr()
+    said = asker(both.parent, [run])(run, ("plain",))
+    assert "36 of 72 photos were learned from and are left out" in capsys.readouterr().err
+    np.testing.assert_array_equal(said, asker(both, [run])(run, ("plain",)))
+
+
+def test_few_photos_that_can_be_read_calibrate_nothing(run: Run, tmp_path: Path) -> None:
+    new = write_photos(tmp_path / "new", side_px=40)
+    for path in sorted(new.rglob("*.jpg"))[19:]:
+        path.write_bytes(b"no photo")
+    tables = [look_again(run, VIEWS)]
+    with pytest.raises(DataError, match="--photos 19 can be read"):
+        make_blend([run], tables, 1, tmp_path / "blend", asker(new, [run]))
 
 
 def test_a_bad_photo_has_a_status_and_no_answer(blend: Blend, tmp_path: Path) -> None:
@@ -257,6 +283,9 @@ def test_a_run_that_changed_is_refused(blend: Blend, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="trained again"):
         predict_blend(blend, run.manifest().root, CPU)
     run.predictions_path.write_bytes(before)
+    gone = replace(blend, members=(replace(blend.members[0], run=str(tmp_path / "gone")),))
+    with pytest.raises(RunError, match="gone' of this blend is not there any more"):
+        predict_blend(gone, run.manifest().root, CPU)
     # Its report would show what another network sees.
     other.save(tmp_path / "blend")
     with pytest.raises(RunError, match="not the one that was blended"):
@@ -317,6 +346,15 @@ def test_members_must_agree(run: Run, tmp_path: Path) -> None:
     )
     with pytest.raises(RunError, match="different photos"):
         make_blend([run, other], [table, fewer], 2, tmp_path / "b")
+    # Names of groups mean nothing, but what they hold does.
+    shutil.copytree(run.folder, tmp_path / "other")
+    manifest = run.manifest()
+    for groups, agree in ((pl.col("group") + 7, True), (pl.col("group") // 2, False)):
+        again = replace(manifest, table=manifest.table.with_columns(group=groups))
+        again.save(tmp_path / "other")
+        other = replace(run, folder=tmp_path / "other", record=record)
+        with nullcontext() if agree else pytest.raises(RunError, match="for near-duplicates"):
+            check_members([run, other], [table, table])
     assert not (tmp_path / "b").exists()
 
 

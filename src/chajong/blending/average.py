@@ -155,7 +155,7 @@ def foretell_mean(table: Table, found: Selection, asked: Asked) -> Averaging | N
     at_the_bound = num_models > 1 and temperature < _AT_THE_BOUND * own / num_models
     if at_the_bound or lost.mean() <= 0:
         return None
-    by_asked = evidence.of_the_mean(own, temperature).std() / np.sqrt(num_photos)
+    by_asked = evidence.of_the_mean(own, temperature).std(ddof=1) / np.sqrt(num_photos)
     return Averaging(
         num_models=num_models,
         num_photos=num_photos,

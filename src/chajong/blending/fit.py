@@ -197,11 +197,14 @@ def select(
     best = (np.inf, counts)
     for step in range(1, num_steps + 1):
         allowed = _affordable(counts, members, budget)
-        tries = [_added(total, voices[:, k], pooling) for k in allowed]
-        means = [float(losses(_mean(made, step, pooling), truth).mean()) for made in tries]
+        # One at a time: all sums at once would take the memory of the voices again.
+        means = [
+            float(losses(_mean(_added(total, voices[:, k], pooling), step, pooling), truth).mean())
+            for k in allowed
+        ]
         place = int(np.argmin(means))
         counts[allowed[place]] += 1
-        total = tries[place]
+        total = _added(total, voices[:, allowed[place]], pooling)
         if means[place] < best[0] - 1e-6:
             best = (means[place], counts / counts.sum())
     return best[1]

@@ -18,6 +18,7 @@ from chajong.blending.members import answers_of
 from chajong.blending.methods import LINEAR_IN_LOGITS, METHODS, Table
 from chajong.blending.nested import Selection, select_method
 from chajong.errors import DataError, RunError
+from chajong.evidence import MIN_PHOTOS
 from chajong.file_names import OUT_OF_FOLD, SCORE
 from chajong.labels import Labels
 from chajong.pooling import Floats, merged, spread
@@ -102,7 +103,8 @@ def check_members(runs: Sequence[Run], tables: Sequence[Predictions]) -> None:
         tables: The out-of-fold table of each, whatever their views.
 
     Raises:
-        RunError: If the runs are not of the same photos and classes, or one is there twice.
+        RunError: If the runs are not of the same photos, near-duplicates and classes, or one is
+            there twice.
     """
     names = [run.fingerprint for run in runs]
     if not runs or len(set(names)) < len(names):
@@ -123,6 +125,13 @@ def check_members(runs: Sequence[Run], tables: Sequence[Predictions]) -> None:
                 f"photos or labels ({len(table.ids):,} and {len(tables[0].ids):,} rows), so they "
                 "cannot be blended. Train them on the same data, with the same corrections."
             )
+    groups = [_groups(run, tables[0].ids) for run in runs]
+    for run, found in zip(runs, groups, strict=True):
+        if not np.array_equal(found, groups[0]):
+            raise RunError(
+                f"{run.folder} and {runs[0].folder} take different photos for near-duplicates, so "
+                "one may have learned what the other holds out. Train both on the same audit."
+            )
 
 
 def _data(
@@ -132,15 +141,22 @@ def _data(
     labels: Labels,
     budget: int,
 ) -> Table:
-    group_of = runs[0].manifest().groups()
     return Table(
         voices=merged(voices, labels.canonical),
         truth=_columns(tables[0], labels),
-        groups=np.unique([group_of[id_] for id_ in tables[0].ids], return_inverse=True)[1],
+        groups=_groups(runs[0], tables[0].ids),
         members=np.repeat(np.arange(len(tables)), [len(table.views) for table in tables]),
         views=tuple(view for table in tables for view in table.views),
         budget=budget,
     )
+
+
+def _groups(run: Run, ids: Sequence[str]) -> Places:
+    # (n,) numbered as they come, whatever they are called.
+    group_of = run.manifest().groups()
+    _, first, of = np.unique([group_of[id_] for id_ in ids], return_index=True, return_inverse=True)
+    made: Places = np.argsort(np.argsort(first))[of]
+    return made
 
 
 def _columns(table: Predictions, labels: Labels) -> Places:
@@ -179,8 +195,11 @@ def _averaging(
     most = np.arange(math.lcm(*map(len, said)))
     voices = np.concatenate([each[most % len(each)] for each in said], axis=2)
     readable = np.isfinite(voices).all(axis=(0, 2, 3))
-    if not readable.any():
-        raise DataError("None of the photos without labels can be read. Give others.")
+    if readable.sum() < MIN_PHOTOS:
+        raise DataError(
+            f"Of the photos given with --photos {readable.sum():,} can be read. Give {MIN_PHOTOS} "
+            "or more, best the test photos."
+        )
     foretold = foretell_mean(data, found, Asked(voices[:, readable], np.concatenate(places)))
     if foretold is None:
         say(

@@ -6,6 +6,7 @@ from chajong.blending.blend import Blend
 from chajong.errors import RunError
 from chajong.files import sha256_of
 from chajong.run import Run
+from chajong.wording import listed
 
 
 def members_of(blend: Blend) -> tuple[Run, ...]:
@@ -18,8 +19,13 @@ def members_of(blend: Blend) -> tuple[Run, ...]:
         A run for each member.
 
     Raises:
-        RunError: If a run is not the one that was blended.
+        RunError: If a run is gone, or is not the one that was blended.
     """
+    if gone := [member.run for member in blend.members if not Run.is_in(Path(member.run))]:
+        raise RunError(
+            f"{listed(gone)} of this blend is not there any more. Put it back, or blend again: "
+            "chajong blend RUN..."
+        )
     runs = tuple(Run.load(Path(member.run)) for member in blend.members)
     for run, member in zip(runs, blend.members, strict=True):
         # Blends of older versions do not know what their members said.

@@ -64,12 +64,13 @@ def blend_runs(
     Raises:
         RunError: If the runs are not of the same photos and classes, one is there twice, or a run
             or a blend with notes lies where the blend should.
+        DataError: If there are too few photos that no model learned from.
     """  # noqa: DOC502 raised by what it calls
     refuse_run(out, "a blend")
     _refuse_noted(out)
     check_members(runs, [whole_table(run) for run in runs])
+    ask = None if photos is None else asker(photos, runs)  # before what takes long
     tables = [look_again(run, _views(run)) for run in runs]
-    ask = None if photos is None else asker(photos)
     made, nested = make_blend(runs, tables, budget, out, ask, photos)
     found = alone(tables, runs[0].labels)
     singly = tuple((runs[place].folder, view, loss) for place, view, loss in found)

@@ -1,6 +1,6 @@
 """Out-of-fold predictions of a finished run through more views."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.errors import DataError
+from chajong.evidence import MIN_PHOTOS
 from chajong.files import sha256_of
 from chajong.held_out import whole_table
 from chajong.manifest import Manifest
@@ -43,23 +44,39 @@ def look_again(run: Run, views: tuple[str, ...]) -> Predictions:
     return Predictions.merge_folds([_of_fold(run, name, manifest, views) for name in run.models])
 
 
-def asker(photos: Path) -> Callable[[Run, tuple[str, ...]], NDArray[np.float32]]:
+def asker(
+    photos: Path, runs: Sequence[Run]
+) -> Callable[[Run, tuple[str, ...]], NDArray[np.float32]]:
     """Ask every model of a run about photos that none has learned from.
 
     Args:
         photos: A folder, a table of paths, or a DACON folder (its test photos); of many photos a
             thousand, spread evenly, are asked about.
+        runs: Those that will be asked; photos that they learned from are left out, which is said.
 
     Returns:
         From a run of j models and v names of views to (j, u, v, c) log-probabilities, NaN where a
         photo cannot be read.
 
     Raises:
-        DataError: If there are no photos.
-    """  # noqa: DOC502 raised by find_unlabelled
+        DataError: If there are too few photos.
+    """
     refs = find_unlabelled(photos)
     most = min(len(refs), _MOST_ASKED)
-    some = [refs[place * len(refs) // most] for place in range(most)]
+    asked = [refs[place * len(refs) // most] for place in range(most)]
+    # Models are too sure of what they learned, and all that is calibrated by it would be, too.
+    learned = {sha256 for run in runs for sha256 in run.manifest().trainable()["sha256"]}
+    some = [ref for ref in asked if _content(ref.path) not in learned]
+    if len(some) < len(asked):
+        say(
+            f"{photos}: {len(asked) - len(some):,} of {len(asked):,} photos were learned from and "
+            "are left out"
+        )
+    if len(some) < MIN_PHOTOS:
+        raise DataError(
+            f"{photos} holds {len(some):,} photos that no model learned from. Give {MIN_PHOTOS} or "
+            "more with --photos, best the test photos."
+        )
 
     def ask(run: Run, views: tuple[str, ...]) -> NDArray[np.float32]:
         return look_apart(run, some, views)
@@ -108,7 +125,11 @@ def _held_out(
 
 
 def _is_another(path: Path, sha256: str) -> bool:
+    return _content(path) not in (sha256, None)
+
+
+def _content(path: Path) -> str | None:
     try:
-        return sha256_of(path) != sha256
+        return sha256_of(path)
     except OSError:  # told of when it is looked at
-        return False
+        return None
