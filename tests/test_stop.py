@@ -32,6 +32,20 @@ def test_the_polite_kill_that_torchrun_sends_after_a_ctrl_c_stays_polite() -> No
         assert stop.asked
 
 
+def test_who_was_made_deaf_to_ctrl_c_stays_so() -> None:
+    # As the processes of folds: their parent passes it on.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with asked_to_stop() as stop:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            assert not stop.asked
+            signal.raise_signal(signal.SIGTERM)
+            assert stop.asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_signals_are_handled_as_before_afterwards() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with asked_to_stop():

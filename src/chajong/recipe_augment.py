@@ -11,7 +11,9 @@ class Crop(Part):
     """A random rectangle of the photo, resized to the training size."""
 
     kind: Literal["crop"] = "crop"
-    scale: Shares = Field((0.8, 1), description="its share of the photo's area")
+    scale: Shares = Field(
+        (0.8, 1), description="its share of the photo's area; less where it would stick out"
+    )
     ratio: Range = Field((0.75, 4 / 3), description="its width over its height")
 
 

@@ -19,7 +19,7 @@ class Stop:
 def asked_to_stop() -> Iterator[Stop]:
     """Turn Ctrl-C and a polite kill into a question that the loop answers after its step.
 
-    A second Ctrl-C stops at once.
+    A second Ctrl-C stops at once. A process that was made deaf to Ctrl-C stays so.
 
     Yields:
         Whether the user has asked.
@@ -32,8 +32,13 @@ def asked_to_stop() -> Iterator[Stop]:
             signal.default_int_handler(number, frame)
         stop.asked = True
 
+    heard = [
+        number
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
     try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, ask) for number in heard}
     except ValueError:  # not the main thread, where signals do not arrive
         before = {}
     try:

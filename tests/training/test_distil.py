@@ -136,6 +136,12 @@ def test_targets_are_mixed_with_what_the_teacher_said() -> None:
         np.testing.assert_allclose(found[row], 0.25 * np.eye(3)[label] + 0.75 * softer, rtol=1e-6)
     assert found.dtype == np.float32
     assert soft_targets(np.array([0, 1]), labels, None) is None
+    # However cold: a row that would vanish whole is its likeliest class, and no class may be zero.
+    cold = Distil(alpha=1.0, temperature=0.001)
+    found = soft_targets(
+        np.array([0, 1]), labels, None, cold, np.array([[0.4, 0.3, 0.3], [0, 1, 0]])
+    )
+    np.testing.assert_allclose(found, [[1, 0, 0], [0, 1, 0]])
 
 
 def test_the_table_is_read_by_photo(taught: Run) -> None:

@@ -242,19 +242,26 @@ def test_a_damaged_checkpoint_is_told(damage: str, tmp_path: Path) -> None:
     assert len(make_fit(tmp_path, make_recipe()).run()) == 3
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA: [enforce fail] DefaultCPUAllocator: can't allocate memory"),
+    ],
+    ids=["of torch", "of CUDA", "of the CPU"],
+)
 def test_a_checkpoint_for_which_there_is_no_memory_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = started(tmp_path)
 
     def no_memory(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory.")
+        raise error
 
     with monkeypatch.context() as short:
         short.setattr("torch.load", no_memory)
-        with pytest.raises(
-            ResourceError, match=r"checkpoint\.pt cannot be opened now: CUDA .*kept"
-        ):
+        with pytest.raises(ResourceError, match=r"checkpoint\.pt cannot be opened now: CUDA.*kept"):
             make_fit(tmp_path, make_recipe()).run()
     assert path.is_file()
     assert len(make_fit(tmp_path, make_recipe()).run()) == 3

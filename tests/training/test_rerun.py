@@ -1,4 +1,6 @@
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,29 @@ def test_a_run_trained_again_is_the_same_to_the_bit(finished: Run, job: Job) -> 
     code, said = command([str(word) for word in words], job.cache.parent / "said.txt")
     assert (code, weights.stat().st_mtime_ns) == (0, before)
     assert "bit-equal: 4" in said
+
+
+def test_processes_that_train_again_together_meet_once(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # torchrun's store still holds where they met before they parted: they would not meet again.
+    inside: list[bool] = []
+
+    @contextmanager
+    def joined(_: object) -> Iterator[None]:
+        inside.append(True)
+        yield
+        inside.append(False)
+
+    def trained(*_: object) -> None:
+        assert inside == [True]
+
+    monkeypatch.setattr("chajong.training.rerun.join_world", joined)
+    monkeypatch.setattr("chajong.training.rerun.train", trained)
+    assert len(finished.done) == 2
+    options = Options(out=tmp_path / "again", cache_folder=tmp_path / "cache")
+    assert rerun(finished, None, options) is None
+    assert inside == [True, False]
 
 
 def copied(finished: Run, folder: Path) -> Run:

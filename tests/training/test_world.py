@@ -1,6 +1,8 @@
 """Several processes that train one network together: real ones, over gloo."""
 
+import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 import torch
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
+from torch import distributed as dist
 
 from chajong.errors import RunError, TrainingError
 from chajong.progress import Interrupted
@@ -16,8 +19,8 @@ from chajong.recipe import Ema, Mix, Model, Recipe
 from chajong.recipe_augment import ColorJitter, Crop, Flip, RandAugment
 from chajong.training.batch_norm import GlobalBatchNorm, synchronise_batch_norm
 from chajong.training.fit import Fit
-from chajong.training.world import World
-from tests.training.processes import together
+from chajong.training.world import World, join_world
+from tests.training.processes import LIMIT_S, end, forks, free_port, together
 from tests.training.tiny import ALONE, CPU, make_examples, make_fit, make_recipe, measured
 
 # Batch norm
@@ -116,6 +119,42 @@ def test_names_and_modes_stay_when_batch_norm_is_replaced() -> None:
     assert all(torch.equal(a, b) for a, b in zip(made.state_dict().values(), values, strict=True))
     norms = [module for module in made.modules() if isinstance(module, GlobalBatchNorm)]
     assert [module.training for module in norms] == [True, False]
+
+
+# Coming and going
+
+
+def end_as_told(folder: Path, error: type[BaseException], rank: int, port: int) -> None:
+    # What is left where one process alone, or all, end so.
+    places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in places.items()})
+    os.environ["MASTER_ADDR"] = "127.0.0.1"
+    with suppress(error), join_world(CPU) as outer:
+        with join_world(CPU) as inner:
+            assert inner == outer
+        assert dist.is_initialized()
+        raise error
+    (folder / f"{rank}").write_text(str(dist.is_initialized()), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_left"), [(Interrupted, False), (RunError, True)], ids=["stop", "failure"]
+)
+def test_who_fails_does_not_wait_for_the_others(
+    error: type[BaseException], is_left: bool, tmp_path: Path
+) -> None:
+    # To part, NCCL waits for all, and after an error the others may not come.
+    port = free_port()
+    processes = [
+        forks().Process(target=end_as_told, args=(tmp_path, error, rank, port)) for rank in (0, 1)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(LIMIT_S)
+        end(process)
+    said = [(tmp_path / str(rank)).read_text(encoding="utf-8") for rank in (0, 1)]
+    assert said == [str(is_left)] * 2
 
 
 # Shares

@@ -11,6 +11,7 @@ from torch import Tensor
 from chajong.errors import ResourceError, RunError
 from chajong.files import write_bytes
 from chajong.progress import say
+from chajong.training.failures import is_no_memory
 from chajong.wording import first_line
 
 if TYPE_CHECKING:
@@ -104,13 +105,13 @@ class Checkpoint:
                 gradient = state["gradients"].get(name)
                 parameter.grad = None if gradient is None else gradient.to(parameter.device) * scale
             at = Checkpoint(**state["at"])
-        except (OSError, MemoryError, torch.OutOfMemoryError) as error:
-            raise ResourceError(
-                f"The checkpoint {path} cannot be opened now: {first_line(error)} "
-                f"({type(error).__name__}). It is kept: free memory or give access, then run the "
-                "same command again."
-            ) from error
         except Exception as error:  # damage shows in dozens of ways
+            if isinstance(error, OSError) or is_no_memory(error):
+                raise ResourceError(
+                    f"The checkpoint {path} cannot be opened now: {first_line(error)} "
+                    f"({type(error).__name__}). It is kept: free memory or give access, then run "
+                    "the same command again."
+                ) from error
             raise RunError(
                 f"The checkpoint {path} cannot be used: {first_line(error)} "
                 f"({type(error).__name__}). Delete it to train this fold anew."

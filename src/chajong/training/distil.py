@@ -138,7 +138,9 @@ def soft_targets(
     whole = np.eye(len(labels.names)) if taxonomy is None else relatives(labels, taxonomy)
     targets = whole[classes]
     if said is not None and distil is not None:
-        probs = said ** (1 / distil.temperature)
+        with np.errstate(divide="ignore"):
+            logs = np.log(said) / distil.temperature
+        probs = np.exp(logs - logs.max(axis=1, keepdims=True))  # the likeliest never vanishes
         probs /= probs.sum(axis=1, keepdims=True)
         targets = (1 - distil.alpha) * targets + distil.alpha * probs
     return targets.astype(np.float32)

@@ -134,7 +134,9 @@ def _computed(
             places, pixels = good_pixels(batch)
             if len(places):
                 names = [batch[place].ref.id for place in places]
-                yield from zip(names, embedder.look(torch.from_numpy(pixels)), strict=True)
+                # As they are remembered, so that the same command says the same again.
+                seen = embedder.look(torch.from_numpy(pixels)).astype(np.float16)
+                yield from zip(names, seen.astype(np.float32), strict=True)
             progress.advance(len(batch))
 
 

@@ -63,10 +63,23 @@ def memory_explained(what: str, advice: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        said = first_line(error)
-        if isinstance(error, torch.OutOfMemoryError) or any(each in said for each in _NO_MEMORY):
+        if is_no_memory(error):
+            said = first_line(error)
             raise ResourceError(f"There is too little memory {what}: {said}. {advice}") from error
         raise
+
+
+def is_no_memory(error: Exception) -> bool:
+    """Tell whether something failed for want of memory.
+
+    Args:
+        error: What was raised. Torch says some of it as a RuntimeError like any other.
+
+    Returns:
+        Whether it is that.
+    """
+    known = (MemoryError, torch.OutOfMemoryError)
+    return isinstance(error, known) or any(each in first_line(error) for each in _NO_MEMORY)
 
 
 told_of_looking = memory_explained(

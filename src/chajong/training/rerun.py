@@ -18,6 +18,7 @@ from chajong.run import Run
 from chajong.training.distil import load_teacher
 from chajong.training.train import Options, train
 from chajong.training.weights import build_network
+from chajong.training.world import join_world
 
 
 def rerun(run: Run, data: Path | None, options: Options) -> Sameness | None:
@@ -42,9 +43,10 @@ def rerun(run: Run, data: Path | None, options: Options) -> Sameness | None:
     if out.resolve() == run.folder.resolve():
         raise RunError(f"{run.folder} cannot be trained again in itself: choose another --out.")
     again = None
-    for fold in run.done:
-        with _as_many_threads_as(run, fold):
-            again = train(data, run.recipe, replace(options, out=out, fold=fold))
+    with join_world(options.device):  # once: torchrun's processes cannot meet again after they part
+        for fold in run.done:
+            with _as_many_threads_as(run, fold):
+                again = train(data, run.recipe, replace(options, out=out, fold=fold))
     return sameness(run, again) if again is not None else None
 
 

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from chajong.errors import ChajongError, TrainingError
+from chajong.progress import Interrupted
 from chajong.training.batch_norm import synchronise_batch_norm
 
 
@@ -179,6 +180,8 @@ def pick_device(local_rank: int = 0) -> torch.device:
 def join_world(device: torch.device | None = None) -> Iterator[World]:
     """Join the processes that `torchrun` started, or be the only one.
 
+    Those who joined already, as to train several times, are of the same world inside.
+
     Args:
         device: Where to compute; chosen if none.
 
@@ -200,9 +203,16 @@ def join_world(device: torch.device | None = None) -> Iterator[World]:
                 f"{torch.cuda.device_count()}. Ask for at most as many with --nproc_per_node."
             )
         torch.cuda.set_device(device)
+    if dist.is_initialized():
+        yield World(dist.get_rank(), size, device)
+        return
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=timedelta(hours=2))
     try:
         yield World(dist.get_rank(), size, device)
-    finally:
+    except Interrupted:  # all are, together
         dist.destroy_process_group()
+        raise
+    # Not after an error: of one process alone, as with a full disk, NCCL would wait for the others,
+    # which wait for it, and nobody would read why.
+    dist.destroy_process_group()
