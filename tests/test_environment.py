@@ -77,6 +77,26 @@ def test_cores_of_a_container(
     assert num_cores() == wanted
 
 
+def test_limits_of_a_service_of_systemd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Its own group says how much memory it may take; the one around it, how long it may compute.
+    own = tmp_path / "system.slice" / "chajong.service"
+    own.mkdir(parents=True)
+    (own / "memory.max").write_text("104857600\n")
+    (own / "cpu.max").write_text("max 100000\n")
+    (own.parent / "memory.max").write_text("max\n")
+    (own.parent / "cpu.max").write_text("300000 100000\n")
+    (tmp_path / "where").write_text("0::/system.slice/chajong.service\n")
+    monkeypatch.setattr("chajong.environment._CONTAINER", tmp_path)
+    monkeypatch.setattr("chajong.environment._WHERE_IN_IT", tmp_path / "where")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
+    assert memory_bytes() == 100 * 2**20
+    assert num_cores() == 3
+    # Without a word of where it is, as on other systems, those of the whole hold.
+    (tmp_path / "memory.max").write_text("209715200\n")
+    (tmp_path / "where").unlink()
+    assert memory_bytes() == 200 * 2**20
+
+
 def test_memory_is_at_most_the_machines() -> None:
     total = Path("/proc/meminfo").read_text(encoding="ascii").split()[1]
     assert 2**26 < memory_bytes() <= int(total) * 1024

@@ -308,7 +308,7 @@ def add_class(
         by: Who adds it, for the record.
 
     Returns:
-        The new bundle; `facts.added` says what each added class costs the others.
+        The new bundle; `facts.added` says what each added class costs the learned ones.
 
     Raises:
         ChajongError: If the bundle cannot take a class, or the name or the photos will not do.

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from chajong.bundle_facts import Facts, Golden, Proof
 from chajong.catalogue import Catalogue, known_catalogue
-from chajong.checksums import copy_checked, touched, write_sums
+from chajong.checksums import copy_checked, listed_files, touched, write_sums
 from chajong.choices import Precision, Runtime
 from chajong.errors import BundleError, DataError
 from chajong.file_names import BUNDLE, LABELS, SUMS
@@ -203,13 +203,14 @@ class Bundle:
         for problem in touched(folder):
             raise BundleError(f"{folder} is not as it was made: {problem}. {_ADVICE}")
         try:
-            facts = _read(folder / BUNDLE, Facts)
+            facts, golden = _read(folder / BUNDLE, Facts), _read(folder / _GOLDEN, Golden)
+            _check_files(folder, facts, golden)
             return cls(
                 folder,
                 facts,
                 Labels.load(folder / LABELS),
                 Catalogue.read(folder / _CATALOGUE),
-                _read(folder / _GOLDEN, Golden),
+                golden,
                 fingerprint("bundle", (folder / SUMS).read_text(encoding="utf-8")),
                 None if facts.risks is None else Risks.load(folder / facts.risks),
             )
@@ -278,6 +279,19 @@ class Bundle:
             Whether there is one, whole or not.
         """
         return (folder / BUNDLE).is_file()
+
+
+# What a bundle says is its own may be deleted with a class: nothing of anybody else's.
+def _check_files(folder: Path, facts: Facts, golden: Golden) -> None:
+    named = [name for graph in facts.graphs for name in graph.files.values()]
+    named += [f"golden/{name}" for name in golden.photos]
+    named += [each.file for each in facts.added]
+    named += [facts.risks] if facts.risks is not None else []
+    if strange := sorted(set(named) - listed_files(folder)):
+        raise BundleError(
+            f"{folder} is not as it was made: it names {listed(strange)}, which its {SUMS} does "
+            f"not list. {_ADVICE}"
+        )
 
 
 def put_in_place(out: Path, make: Callable[[Path], None]) -> Bundle:

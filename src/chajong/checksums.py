@@ -43,6 +43,18 @@ def touched(folder: Path) -> Iterator[str]:
             yield f"the checksum of {name} differs"
 
 
+def listed_files(folder: Path) -> frozenset[str]:
+    """Name the files that a folder's checksums list.
+
+    Args:
+        folder: The folder, with checksums that can be read.
+
+    Returns:
+        Their names within it.
+    """
+    return frozenset(_parsed((folder / SUMS).read_text(encoding="utf-8")))
+
+
 def copy_checked(text: str, folder: Path, to: Path) -> str | None:
     """Copy files, and look at the copies.
 

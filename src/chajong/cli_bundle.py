@@ -83,7 +83,7 @@ def add_class(
     added = made.facts.added[-1]
     print(
         f"{folder}: {len(made.labels.names):,} classes; {added.name} from {len(added.photos)} "
-        f"photos costs the others {added.old_log_loss_gap:.4f} nats a photo"
+        f"photos costs the learned classes {added.old_log_loss_gap:.4f} nats a photo"
     )
     if len(made.facts.added) > 1:
         together = sum(each.old_log_loss_gap for each in made.facts.added)

@@ -6,11 +6,13 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-_CONTAINER = Path("/sys/fs/cgroup")
+_CONTAINER, _WHERE_IN_IT = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _PACKAGES = ("chajong", "torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "polars")
 
 
@@ -42,8 +44,11 @@ def num_cores() -> int:
     """
     num = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # How long all of a container's threads may compute together in each period.
-    quota, _, period = _of_container("cpu.max").partition(" ")
-    return min(num, max(1, int(quota) // int(period))) if quota.isdigit() else num
+    for limit in _of_containers("cpu.max"):
+        quota, _, period = limit.partition(" ")
+        if quota.isdigit():
+            num = min(num, max(1, int(quota) // int(period)))
+    return num
 
 
 def memory_bytes() -> int:
@@ -53,15 +58,22 @@ def memory_bytes() -> int:
         Bytes.
     """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _of_container("memory.max")
-    return min(machine, int(limit)) if limit.isdigit() else machine
+    limits = [int(limit) for limit in _of_containers("memory.max") if limit.isdigit()]
+    return min([machine, *limits])
 
 
-def _of_container(name: str) -> str:
+def _of_containers(name: str) -> Iterator[str]:
+    # Of this process's own, as systemd makes one for each service, and of all that it lies in.
     try:
-        return (_CONTAINER / name).read_text(encoding="ascii").strip()
+        lines = _WHERE_IN_IT.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
-        return ""
+        lines = []
+    own = next((line.removeprefix("0::") for line in lines if line.startswith("0::")), "/")
+    folder = _CONTAINER / own.lstrip("/")
+    for each in (folder, *folder.parents):
+        if each.is_relative_to(_CONTAINER):
+            with suppress(OSError, ValueError):
+                yield (each / name).read_text(encoding="ascii").strip()
 
 
 def peak_memory_bytes() -> int:

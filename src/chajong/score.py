@@ -22,7 +22,7 @@ from chajong.files import read_json, write_json
 from chajong.labels import Labels
 from chajong.levels import Level
 from chajong.matching import Match, match_ids
-from chajong.metrics import Estimate, Estimates, estimate, outcomes
+from chajong.metrics import Estimate, Estimates, Outcomes, estimate, outcomes
 from chajong.predictions import Predictions
 from chajong.tables import read_columns, read_header
 from chajong.wording import listed, nfc
@@ -207,10 +207,7 @@ def score(
     drawn = _groups(predictions, match.rows[kept], groups)
 
     def by(level: Level) -> Estimates:
-        found = outcomes(probs[kept], true[kept], level.canonical)
-        # A guess names no class, or all that sort first would be right.
-        top, in_top5 = np.where(bad[kept], -1, found.top), found.in_top5 & ~bad[kept]
-        return estimate(replace(found, top=top, in_top5=in_top5), drawn, seed)
+        return estimate(_outcomes(probs[kept], true[kept], bad[kept], level), drawn, seed)
 
     levels = catalogue.levels(labels)
     estimates = by(levels.exact)
@@ -224,6 +221,17 @@ def score(
         levels=tuple(_level_score(level, by(level)) for level in coarser),
         **{name: getattr(estimates, name) for name in FIGURES},
     )
+
+
+def _outcomes(
+    probs: NDArray[np.float64],
+    true: NDArray[np.intp],
+    guessed: NDArray[np.bool_],
+    level: Level,
+) -> Outcomes:
+    found = outcomes(probs, true, level.canonical)
+    # A guess names no class, or it would be right for all that sort first.
+    return replace(found, top=np.where(guessed, -1, found.top), in_top5=found.in_top5 & ~guessed)
 
 
 def read_truth(path: Path) -> dict[str, str]:

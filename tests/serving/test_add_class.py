@@ -196,6 +196,23 @@ def test_what_is_strange_to_learned_classes_stays_so_however_many_are_added(
     np.testing.assert_array_equal(after[share > 0.5], before[share > 0.5])
 
 
+def test_a_car_that_was_added_under_another_name_is_told(
+    more: Bundle, yellow: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = Engine.open(more, "onnxruntime", "fp32")
+    again = tmp_path / "again"
+    again.mkdir()
+    for path in sorted(yellow.iterdir())[MIN_PHOTOS : 2 * MIN_PHOTOS]:
+        (again / path.name).write_bytes(path.read_bytes())
+    violet = write_plain(tmp_path / "violet", (200, 60, 200), MIN_PHOTOS)
+    capsys.readouterr()
+    add_class(opened, "violet", str(violet), tmp_path / "other")
+    assert "Is it one car?" not in capsys.readouterr().err
+    add_class(opened, "twin", str(again), tmp_path / "twin")
+    said = capsys.readouterr().err
+    assert f"of the 5 photos of {NAME}, added before, are more like twin than like each" in said
+
+
 def test_a_photo_that_is_named_twice_counts_once(
     engine: Engine, few: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,7 +275,7 @@ def test_the_command_adds_and_takes_out(exported: Bundle, few: Path, tmp_path: P
 
     done = chajong(exported.folder, NAME, few, "--out", tmp_path / "more", "--by", "lee")
     assert done.returncode == 0, done.stderr
-    assert f"4 classes; {NAME} from 5 photos costs the others 0.00" in done.stdout
+    assert f"4 classes; {NAME} from 5 photos costs the learned classes 0.00" in done.stdout
     again = chajong(tmp_path / "more", "two words", few, "--out", tmp_path / "both")
     assert "all 2 added classes together cost at most 0.0" in again.stdout
     assert again.stdout.splitlines()[-1].endswith("'two words' --undo")

@@ -15,6 +15,7 @@ import pytest
 from chajong.added import Added
 from chajong.bundle import Bundle, put_in_place
 from chajong.bundle_facts import Proof
+from chajong.checksums import write_sums
 from chajong.errors import BundleError
 from chajong.serving.answers import check_out
 from chajong.serving.engine import Engine
@@ -94,11 +95,18 @@ def test_what_is_no_bundle(tmp_path: Path) -> None:
         Bundle.load(tmp_path)
 
 
+def an_added(name: str) -> Added:
+    """Of some file of the bundle."""
+    return Added(name, "2026-01-01", "", "", "", (), "labels.json", (), 0.0, 1.0)
+
+
 def test_added_classes_are_not_lost_to_a_bundle_without_them(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     def of(added: tuple[str, ...]) -> Callable[[Path], None]:
-        made = [Added(name, "2026-01-01", "", "", "", (), "", (), 0.0, 1.0) for name in added]
+        made = [
+            Added(name, "2026-01-01", "", "", "", (), "labels.json", (), 0.0, 1.0) for name in added
+        ]
         facts = replace(bundle.facts, added=tuple(made))
 
         def make(draft: Path) -> None:
@@ -142,7 +150,9 @@ def test_one_that_was_replaced_since_it_was_opened_is_refused(bundle: Bundle) ->
 
 def test_an_added_class_is_the_car_that_is_known_of_its_name(bundle: Bundle) -> None:
     names = ("1시리즈_F20_2013_2015", "박스터_718_2017_2024", "718_박스터_2017_2024", "Mine")
-    added = [Added(name, "2026-01-01", "", "", "", (), "", (), 0.0, 1.0) for name in names]
+    added = [
+        Added(name, "2026-01-01", "", "", "", (), "labels.json", (), 0.0, 1.0) for name in names
+    ]
     more = replace(bundle, facts=replace(bundle.facts, added=tuple(added)))
     cars = {car.name: car for car in more.catalogue.cars}
     assert set(cars) == {*bundle.learned.names, *names}
@@ -159,6 +169,42 @@ def test_a_bad_bundle_takes_no_place(bundle: Bundle) -> None:
     with pytest.raises(BundleError):
         put_in_place(bundle.folder, copy)
     assert Bundle.load(bundle.folder).fingerprint == bundle.fingerprint
+
+
+@pytest.mark.parametrize("where", ["graph", "golden", "added", "risks", "hidden"])
+def test_a_bundle_that_names_files_of_others_is_refused(
+    bundle: Bundle, where: str, tmp_path: Path
+) -> None:
+    # Of an added class that is taken out, the file is deleted.
+    other = tmp_path / "diary.txt"
+    other.touch()
+    facts = json.loads((bundle.folder / "bundle.json").read_text("utf-8"))
+    golden = json.loads((bundle.folder / "golden" / "golden.json").read_text("utf-8"))
+    added = {
+        **dict.fromkeys(("name", "added", "by", "made_by", "parent"), "x"),
+        "photos": ["a"] * 5,
+        "file": str(other),
+        "weights": [0.0] * 4,
+        "old_log_loss_gap": 0.0,
+        "expected_recall": 1.0,
+    }
+    match where:
+        case "graph":
+            facts["graphs"][0]["files"]["fp32"] = "../diary.txt"
+        case "golden":
+            golden["photos"][0] = str(other)
+        case "added":
+            facts["added"] = [added]
+        case "risks":
+            facts["risks"] = str(other)
+        case _:
+            facts["graphs"][0]["files"]["fp32"] = "members/.0.onnx"
+            (bundle.folder / "members" / "0.onnx").rename(bundle.folder / "members" / ".0.onnx")
+    (bundle.folder / "bundle.json").write_text(json.dumps(facts), "utf-8")
+    (bundle.folder / "golden" / "golden.json").write_text(json.dumps(golden), "utf-8")
+    write_sums(bundle.folder)
+    with pytest.raises(BundleError, match="which its SHA256SUMS does not list"):
+        Bundle.load(bundle.folder)
 
 
 def test_a_golden_answer_that_differs_is_refused(bundle: Bundle) -> None:

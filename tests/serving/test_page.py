@@ -127,7 +127,7 @@ def test_choosing_photos(service: Running, browser: "Browser", good: list[Path])
         first.get_by_text("What decided whether it is").wait_for()
         drawn = "image => image.complete && image.naturalWidth > 0 && image.src"
         heat = first.locator("img").first.evaluate(drawn)
-        first.get_by_role("button", name="What decided it").click()  # and the photo again
+        first.get_by_role("button", name=f"Show the photo, {NAMES[0]}").click()
         assert heat
         assert heat != first.locator("img").first.evaluate(drawn)
 

@@ -285,7 +285,29 @@ def test_only_who_has_a_key(tight: Running) -> None:
     kept = told["/v1/model"]["get"]["responses"]["200"]["content"]["application/json"]
     assert "example" not in kept
     security = told["/v1/predict"]["post"]["security"]
-    assert security == [{"key": []}]
+    assert security == [{"key": []}, {"header": []}]
+    assert "green" not in tight.ask("/openapi.json").body.decode()  # no class of the bundle
+
+
+def test_only_who_asks_for_this_machine_where_there_is_no_key(patient: Running) -> None:
+    # A page's site that changes its address to this machine's is its own site to a browser.
+    for path in ("/v1/model", "/metrics"):
+        reply = patient.ask(path, None, {"Host": f"evil.example:{patient.port}"})
+        is_problem(reply, 403, "foreign-page")
+        for host in (f"localhost:{patient.port}", "127.0.0.1", "[::1]:80"):
+            assert patient.ask(path, None, {"Host": host}).status == 200
+
+
+def test_a_next_request_may_come_in_pieces_after_a_rest(patient: Running) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+    with socket.create_connection(("127.0.0.1", patient.port), timeout=30) as line:
+        line.sendall(head + b"\r\n")
+        assert line.recv(4096).startswith(b"HTTP/1.1 200")
+        time.sleep(10.5)  # longer than a head may take
+        line.sendall(head)
+        time.sleep(1.5)
+        line.sendall(b"\r\n")
+        assert line.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def test_only_pages_of_named_sites(tight: Running) -> None:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import Route
 
-_LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
+LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")
+"""What the header Host of a request says that is meant for this machine."""
+
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
@@ -154,7 +156,7 @@ def listening(port: int) -> Iterator[LocalPage]:
 
 def _refusal(request: "Request", token: str, cookie: str) -> str | None:
     host = request.headers.get("host", "")
-    if not _LOOPBACK.fullmatch(host):
+    if not LOOPBACK.fullmatch(host):
         return "This page is for this machine alone: open it as 127.0.0.1 or localhost."
     # Other ports of this machine are the same site to a browser, so that cookies are sent.
     if request.headers.get("origin", f"http://{host}") != f"http://{host}":

@@ -4,8 +4,11 @@ import { WORDS, headline, levels, percent, why } from "/words.js";
 import { Problem, ask, inTurn, onKeyNeeded } from "/service.js";
 
 const $ = (id) => document.getElementById(id);
-const remembered = () => { try { return localStorage.getItem("language"); } catch { return null; } };
-let language = remembered() ?? (navigator.language.toLowerCase().startsWith("ko") ? "ko" : "en");
+// Other programs at this address may remember something, too.
+const LANGUAGE = "chajong.language";
+const remembered = () => { try { return localStorage.getItem(LANGUAGE); } catch { return null; } };
+let language = Object.hasOwn(WORDS, remembered() ?? "") ? remembered()
+  : navigator.language.toLowerCase().startsWith("ko") ? "ko" : "en";
 let t = WORDS[language];
 let model = null;    // what the service says of itself
 let shown = [];      // the photos, as they stand on the page
@@ -122,6 +125,12 @@ function connect(photo) {
 
 const part = (photo, name) => photo.card.querySelector(`.${name}`);
 
+// Said with the photo's name, and as it is read, so that it can be asked for by voice.
+function label(photo, name) {
+  const button = part(photo, name);
+  button.setAttribute("aria-label", `${button.textContent}, ${photo.name}`);
+}
+
 // --- showing ------------------------------------------------------------------------------------
 
 function make(tag, className, ...inside) {
@@ -169,9 +178,7 @@ function show(photo) {
   part(photo, "name").replaceChildren(breakable(photo.name));
   part(photo, "again").hidden = state !== "failed";
   part(photo, "copy").hidden = !isAnswered && state !== "failed";
-  for (const name of ["again", "copy", "remove"]) {
-    part(photo, name).setAttribute("aria-label", t[`${name}_one`](photo.name));
-  }
+  for (const name of ["again", "copy", "remove"]) label(photo, name);
   picture(photo);
   const [title, reason] = { answered: said, failed: failure }[state]?.(photo)
     ?? [state === "busy" ? t.busy(photo.seconds) : t[state], ""];
@@ -203,10 +210,11 @@ function picture(photo) {
   image.alt = photo.isHeatOn ? t.heat_note(likeliest) : t.photo(photo.name);
   part(photo, "no_preview").textContent = t.no_preview;
   const button = part(photo, "heat");
+  // It goes where there is no map, and the focus must not fall back to the top of the page.
+  if (photo.hasNoHeat && document.activeElement === button) part(photo, "headline").focus();
   button.hidden = !(model?.can?.heat && photo.state === "answered") || Boolean(photo.hasNoHeat);
   button.textContent = photo.isHeatOn ? t.heat_off : t.heat;
-  button.setAttribute("aria-label", t.heat_one(photo.name));
-  button.setAttribute("aria-pressed", String(photo.isHeatOn));
+  label(photo, "heat");
   const note = part(photo, "heat_note");
   note.hidden = !photo.isHeatOn && !photo.isHeatLost;
   note.replaceChildren(...(photo.isHeatLost ? [t.heat_failed] : [
@@ -358,7 +366,7 @@ $("copy_all").addEventListener("click", () => copy(
 $("clear").addEventListener("click", () => [...shown].forEach(remove));
 $("language").addEventListener("click", () => {
   language = language === "ko" ? "en" : "ko";
-  try { localStorage.setItem("language", language); } catch { /* private windows may forbid it */ }
+  try { localStorage.setItem(LANGUAGE, language); } catch { /* private windows may forbid it */ }
   speak();
 });
 

@@ -75,9 +75,7 @@ def make_app(settings: Settings, keeper: Keeper, metrics: Metrics) -> FastAPI:
     _add_states(app, keeper, metrics)
     for file in page_files():
         app.router.routes.append(file.route())
-    app.add_middleware(
-        Guard, keys=settings.keys, origins=settings.origins, keeper=keeper, metrics=metrics
-    )
+    app.add_middleware(Guard, settings=settings, keeper=keeper, metrics=metrics)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,

@@ -2,16 +2,16 @@
 
 import secrets
 import time
-from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chajong.reporting.local_page import LOOPBACK
 from chajong.serving.service.keeper import Keeper
 from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.problems import Refusal
 from chajong.serving.service.schemas import LOCKED
-from chajong.serving.service.settings import digest
+from chajong.serving.service.settings import LOOPBACK_HOSTS, Settings, digest
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -28,8 +28,7 @@ class Guard:
 
     Args:
         app: What it guards.
-        keys: SHA-256 of each key; anybody is let in where there is none.
-        origins: Web sites whose pages may ask.
+        settings: Who may ask. Without a key anybody may whom the address lets through.
         keeper: Knows whether the service is about to end.
         metrics: What is told.
     """
@@ -37,12 +36,13 @@ class Guard:
     def __init__(
         self,
         app: ASGIApp,
-        keys: Sequence[bytes],
-        origins: Sequence[str],
+        settings: Settings,
         keeper: Keeper,
         metrics: Metrics,
     ) -> None:
-        self._app, self._keys, self._origins = app, keys, origins
+        self._app, self._keys, self._origins = app, settings.keys, settings.origins
+        # Then requests name it.
+        self._is_for_this_machine = settings.host in LOOPBACK_HOSTS and not settings.keys
         self._keeper, self._metrics = keeper, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,6 +80,10 @@ class Guard:
             self._metrics.request_seconds.labels(route).observe(time.monotonic() - start)
 
     def _refused(self, headers: Headers) -> Refusal | None:
+        host = headers.get("host", "")
+        # A page's site may change its address to this machine's, and is its own site then.
+        if self._is_for_this_machine and not LOOPBACK.fullmatch(host):
+            return _foreign_host(host)
         # Browsers send this along (Fetch Metadata, W3C); without it a page that anybody opens could
         # make the service work, though not read its answers.
         if headers.get("sec-fetch-site") in ("cross-site", "same-site"):
@@ -108,6 +112,15 @@ def _foreign(origin: str) -> Refusal:
         "foreign-page",
         f"The request comes from a page of {origin or 'another site'}.",
         "Whoever runs the service may allow it: chajong serve --cors ORIGIN.",
+    )
+
+
+def _foreign_host(host: str) -> Refusal:
+    return Refusal(
+        "foreign-page",
+        f"The request asks for {host or 'nobody'}, and this service is for its own machine alone.",
+        "Ask 127.0.0.1 or localhost. Behind a proxy, give the service a key, or let the proxy pass "
+        "on that name as Host.",
     )
 
 

@@ -1,6 +1,7 @@
 """Asking about photos: what is accepted is answered, each photo with a status of its own."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Annotated, Any, TypeVar
@@ -62,12 +63,12 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
     )
     async def predict(request: Request, nearest: _NumNearest = 0) -> Response:
         async with uploads.one(request) as photo:
-            ready = keeper.ready
+            ready, until = keeper.ready, time.monotonic() + limits.deadline_s
             futures = _ask(ready, [photo.data], metrics)
             [outcome] = await _outcomes(futures, limits.deadline_s, metrics)
             if isinstance(outcome, Refusal):
                 raise outcome
-            answer = await _told(nearest, lambda: _answer(ready, outcome, nearest))
+            answer = await _told(nearest, until, lambda: _answer(ready, outcome, nearest))
         return Response(ANSWER.dump_json(answer), media_type=_JSON)
 
     @router.post(
@@ -80,11 +81,11 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
     )
     async def batch(request: Request, nearest: _NumNearest = 0) -> Response:
         async with uploads.several(request) as photos:
-            ready = keeper.ready
+            ready, until = keeper.ready, time.monotonic() + limits.deadline_s
             futures = _ask(ready, [photo.data for photo in photos], metrics)
             outcomes = await _outcomes(futures, limits.deadline_s, metrics)
             names = [photo.name for photo in photos]
-            parts = await _told(nearest, lambda: _parts(ready, names, outcomes, nearest))
+            parts = await _told(nearest, until, lambda: _parts(ready, names, outcomes, nearest))
         answer = Parts(ready.fingerprint, parts)
         return Response(PARTS.dump_json(answer), media_type=_JSON)
 
@@ -171,13 +172,22 @@ def _outcome(future: "asyncio.Future[T]", deadline_s: float) -> T | Refusal:
     except Refusal as refusal:
         return refusal
     except (asyncio.CancelledError, asyncio.InvalidStateError):
-        advice = "Ask again later, or send smaller photos."
-        return Refusal("deadline", f"There was no answer after {deadline_s:g} s.", advice)
+        return _late(f"There was no answer after {deadline_s:g} s.")
+
+
+def _late(what: str) -> Refusal:
+    return Refusal("deadline", what, "Ask again later, or send smaller photos.")
 
 
 # Nearest photos take a while to find, in which others are to be heard.
-async def _told(num_nearest: int, tell: Callable[[], T]) -> T:
-    return await asyncio.to_thread(tell) if num_nearest else tell()
+async def _told(num_nearest: int, until: float, tell: Callable[[], T]) -> T:
+    if not num_nearest:
+        return tell()
+    try:
+        async with asyncio.timeout(max(0.0, until - time.monotonic())):
+            return await asyncio.to_thread(tell)
+    except TimeoutError as error:
+        raise _late("The nearest photos were not found in time.") from error
 
 
 def _parts(

@@ -203,11 +203,14 @@ def describe(
     for name in ("HTTPValidationError", "ValidationError"):  # the framework's, never sent
         parts["schemas"].pop(name, None)
     if keys:
-        parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        parts["securitySchemes"] = {
+            "key": {"type": "http", "scheme": "bearer"},
+            "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
         for path in paths:
             if path.startswith(LOCKED):
                 for operation in paths[path].values():
-                    operation["security"] = [{"key": []}]
+                    operation["security"] = [{"key": []}, {"header": []}]
     problem = asdict(unreadable("truncated JPEG").problem)
     several = {
         "bundle": answer["bundle"],
@@ -224,7 +227,8 @@ def describe(
         ("/healthz", "get", "200", _JSON, {"status": "ok"}),
         ("/readyz", "get", "200", _JSON, {"status": "ready"}),
     ):
-        if keys and path == "/v1/model":  # who has no key may read this
+        # Who has no key may read this, and is told nothing of the bundle.
+        if keys and path.startswith(LOCKED) and said is not problem:
             continue
         found = paths[path][method]["responses"][status]["content"]
         found[kind] = {**found[kind], "example": said}

@@ -27,14 +27,13 @@ from chajong.serving.service.app import make_app
 from chajong.serving.service.keeper import Keeper
 from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.problems import Refusal
-from chajong.serving.service.settings import Limits, Settings
+from chajong.serving.service.settings import LOOPBACK_HOSTS, Limits, Settings
 
 _MAX_HEAD_BYTES = 16384
 _FAREWELL_S = 0.5
 _UNREAD = "unread"  # the route of what is refused before it can be read
 _IDLE_S = 75  # longer than proxies keep their connections, so that none is closed as it is used
 _TICKS_A_SECOND = 10  # of uvicorn's main loop
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def serve(settings: Settings) -> None:
@@ -58,7 +57,7 @@ def serve(settings: Settings) -> None:
     with products_alone(), listening(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
         where = f"[{host}]" if ":" in host else host
-        if host not in _LOOPBACK and not settings.keys:
+        if host not in LOOPBACK_HOSTS and not settings.keys:
             say(f"chajong: anybody who reaches {where} may ask, for there is no key.")
         greeting = f"http://{where}:{port}/ answers for {settings.folder}; Ctrl-C stops it"
         server = _Server(settings, keeper, metrics, greeting)
@@ -160,7 +159,9 @@ class _Connection(H11Protocol):
     # Hangs up on a client that takes too long over what is its to do.
     def hang_up_if_late(self, now: float) -> None:
         unread = self.transport.get_write_buffer_size()
-        owed = self.cycle, self.conn.their_state, unread  # changes with every step of the client
+        has_begun = bool(self.conn.trailing_data[0])  # a next request
+        # Changes with every step of the client.
+        owed = self.cycle, self.conn.their_state, unread, has_begun
         if owed != self._owed:
             self._owed, self._since = owed, now
         allowed_s = self._allowed_s(unread)

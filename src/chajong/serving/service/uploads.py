@@ -112,16 +112,16 @@ class Uploads:
         chunks, num_bytes = [], 0
         loop, pause_s = asyncio.get_running_loop(), self._limits.body_s
         begun = loop.time()
+        end = begun + pause_s
         try:
             async with asyncio.timeout(pause_s) as limit:
-                end = begun + pause_s
                 async for chunk in request.stream():
                     chunks.append(chunk)
                     num_bytes += len(chunk)
                     # Several photos over a slow line are slow, and each still comes; but what came
-                    # fast buys no long silence.
-                    slowest = end + num_bytes / _LEAST_BYTES_A_S
-                    limit.reschedule(min(slowest, max(end, loop.time() + pause_s)))
+                    # fast buys no more than one pause, neither in silence nor byte by byte.
+                    end = min(end + len(chunk) / _LEAST_BYTES_A_S, loop.time() + pause_s)
+                    limit.reschedule(end)
                     check_bytes(num_bytes, max_bytes)
                     held.grow_to(num_bytes)
         except TimeoutError as error:
