@@ -79,7 +79,7 @@ def judged(
 
 
 def _used(thresholds: Thresholds, test: Risks) -> Stated:
-    return Stated.of(thresholds.risk, thresholds.deepest(test.sayable), test.right)
+    return Stated.of(thresholds.risk, thresholds.deepest(test.sayable), test.right, test.groups)
 
 
 def _print(title: str, rows: Sequence[Stated]) -> None:
