@@ -190,6 +190,7 @@ def join_world(device: torch.device | None = None) -> Iterator[World]:
 
     Raises:
         TrainingError: If there are more processes than GPUs.
+        Interrupted: If the user stopped what goes on inside.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
