@@ -6,9 +6,8 @@
 RUN has one model that looks one way. It is exported as `chajong export RUN` does, unless a bundle
 of it is given, and measured in rounds, each side alone in a process of its own and the order
 turned from round to round, so that other work on the machine is unfair to none:
-1. photos a second of a plain loop over RUN's network: PIL, a DataLoader with 2 workers, batches of
-   64, eager, the allocator set as in training; once with timm's transform as it comes (bicubic, the
-   middle seven eighths), once with one that is as right as ours (bilinear, the whole photo);
+1. photos a second of a plain loop over RUN's network: timm's transform, PIL, a DataLoader with 2
+   workers, batches of 64, eager, the allocator set as in training;
 2. photos a second of `chajong predict BUNDLE`, from files to a file of answers, each way that was
    proven; the first is what it takes by itself;
 3. photos a second of decoding alone and of inference alone, and with them the bound
@@ -31,7 +30,6 @@ from dataclasses import asdict, dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +71,7 @@ def scored(log_probs: NDArray[np.floating], ids: Sequence[str], asked: argparse.
     return Found(top1=top1, log_loss=-float(log_probs[rows, classes].mean()))
 
 
-def plain_loop(asked: argparse.Namespace, kind: str) -> Found:
+def plain_loop(asked: argparse.Namespace) -> Found:
     """The loop that everybody writes, over the run's own network."""
     import timm
     import torch
@@ -89,10 +87,13 @@ def plain_loop(asked: argparse.Namespace, kind: str) -> Found:
     network = empty_network(run.recipe.model, len(run.labels.names)).eval()
     load_weights(network, run.weights_path(run.done[0], "raw"))
     side_px = run.recipe.data.eval_px or run.recipe.data.size_px
-    as_ours = {"interpolation": "bilinear", "crop_pct": 1.0, "crop_mode": "squash"}
-    changed: dict[str, Any] = as_ours if kind == "as right" else {"interpolation": "bicubic"}
     transform = timm.data.create_transform(
-        (3, side_px, side_px), mean=run.record.mean, std=run.record.std, **changed
+        (3, side_px, side_px),
+        mean=run.record.mean,
+        std=run.record.std,
+        interpolation="bilinear",
+        crop_pct=1.0,
+        crop_mode="squash",
     )
     paths = sorted(asked.photos.rglob("*.jpg"))
 
@@ -154,7 +155,7 @@ def alone(asked: argparse.Namespace) -> Found:
     """What a child process measures."""
     kind, runtime, precision = asked.alone
     if kind == "plain":
-        return plain_loop(asked, runtime)
+        return plain_loop(asked)
     bundle = Bundle.load(asked.bundle)
     engine = open_unchecked(bundle, bundle.proof(runtime, precision), num_cores())
     source = open_source(str(asked.photos))
@@ -203,8 +204,7 @@ def measured(asked: argparse.Namespace, bundle: Path, *what: str) -> Found:
 
 def rounds(asked: argparse.Namespace, bundle: Path) -> None:
     ways = [(proof.runtime, proof.precision) for proof in Bundle.load(bundle).facts.proofs]
-    plains = [("plain", kind, "-") for kind in ("as right", "as it comes")]
-    sides: list[tuple[str, ...]] = [*plains, ("decode", *ways[0])]
+    sides: list[tuple[str, ...]] = [("plain", "-", "-"), ("decode", *ways[0])]
     sides += [(kind, *way) for way in ways for kind in ("whole", "inference", "single")]
     found: dict[tuple[str, ...], list[Found]] = {side: [] for side in sides}
     for turn in range(asked.rounds):
@@ -212,25 +212,21 @@ def rounds(asked: argparse.Namespace, bundle: Path) -> None:
             found[side].append(measured(asked, bundle, *side))
             print(f"round {turn + 1}: {' '.join(side)} {found[side][-1].pace:.1f}", flush=True)
     paces = {side: [each.pace for each in found[side]] for side in sides}
-    for side in plains:
-        said = found[side][0].accuracy()
-        print(f"plain timm loop, {side[1]}: {median(paces[side]):.0f} photos/s{said}")
-    decode = paces["decode", *ways[0]]
-    print(f"decode alone {median(decode):.0f}")
+    plain, decode = paces[sides[0]], paces[sides[1]]
+    said = found[sides[0]][0].accuracy()
+    print(f"plain timm loop {median(plain):.0f} photos/s{said}; decode alone {median(decode):.0f}")
     for place, way in enumerate(ways):
         all_, inference = paces["whole", *way], paces["inference", *way]
         bounds = [1 / (1 / d + 1 / i) for d, i in zip(decode, inference, strict=True)]
-        against = [[a / p for a, p in zip(all_, paces[side], strict=True)] for side in plains]
-        times = " and ".join(
-            f"{median(each):.2f} ({min(each):.2f} to {max(each):.2f})" for each in against
-        )
+        against = [a / p for a, p in zip(all_, plain, strict=True)]
         of_bound = median(a / b for a, b in zip(all_, bounds, strict=True))
         single_ms = 1e3 / median(paces["single", *way])
         print(
             f"{way[0]} {way[1]}{' (the default)' if place == 0 else ''}: {median(all_):.0f} "
-            f"photos/s{found['whole', *way][0].accuracy()}, {times} times the plain loops; "
-            f"inference alone {median(inference):.0f}, {of_bound:.2f} of the bound "
-            f"{median(bounds):.0f}; one photo {single_ms:.1f} ms"
+            f"photos/s{found['whole', *way][0].accuracy()}, {median(against):.2f} times the plain "
+            f"loop ({min(against):.2f} to {max(against):.2f}); inference alone "
+            f"{median(inference):.0f}, {of_bound:.2f} of the bound {median(bounds):.0f}; one photo "
+            f"{single_ms:.1f} ms"
         )
 
 
