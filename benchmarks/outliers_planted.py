@@ -23,7 +23,7 @@ from chajong.photos.audit import full_audit
 from chajong.photos.layout import find_photos
 from chajong.photos.outliers import Scores, outlier_scores
 from chajong.photos.two_sample import auc
-from chajong.recipe import Model
+from chajong.recipe_model import Model
 from chajong.training.look import network_look
 
 ZOOM = 3

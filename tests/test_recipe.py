@@ -4,31 +4,24 @@ from typing import Any, get_args
 import pytest
 from pydantic import ValidationError
 
-from chajong.recipe import (
+from chajong.recipe import Folds, Infer, Recipe, fingerprint_of
+from chajong.recipe_augment import Augment, Crop, Flip, Rotation
+from chajong.recipe_file import make_recipe, override_path
+from chajong.recipe_model import CosineHead, Data, Gem, Grow, Model
+from chajong.recipe_part import Part
+from chajong.recipe_train import (
     AdamW,
-    CosineHead,
     CrossEntropy,
-    Data,
     Distil,
     Ema,
     Focal,
-    Folds,
-    Gem,
-    Grow,
-    Infer,
     Loss,
     Mix,
-    Model,
-    Recipe,
     Schedule,
     Swa,
     Taxonomy,
     Train,
-    fingerprint_of,
 )
-from chajong.recipe_augment import Augment, Crop, Flip, Rotation
-from chajong.recipe_file import make_recipe, override_path
-from chajong.recipe_part import Part
 from chajong.recipes import RECIPES, load_recipe
 
 UNIONS = {"augment": Augment, "loss": Loss, "schedule": Schedule}

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from chajong.errors import RecipeError
-from chajong.recipe import Constant, CrossEntropy, Ema, Focal, Loss, Recipe, Schedule, Train
+from chajong.recipe import Recipe
 from chajong.recipe_augment import Augment, Crop, Flip
 from chajong.recipe_file import (
     differences,
@@ -17,6 +17,7 @@ from chajong.recipe_file import (
     parse_set,
     read_recipe_file,
 )
+from chajong.recipe_train import Constant, CrossEntropy, Ema, Focal, Loss, Schedule, Train
 
 UNIONS: dict[str, Any] = {"augment": Augment, "loss": Loss, "schedule": Schedule}
 MEMBERS = [

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from chajong.errors import RecipeError
-from chajong.recipe import Constant, Cosine, CrossEntropy, Ema, Focal, Mix, Recipe
+from chajong.recipe import Recipe
 from chajong.recipe_augment import (
     AutoContrast,
     ColorJitter,
@@ -20,6 +20,7 @@ from chajong.recipe_augment import (
     VerticalFlip,
 )
 from chajong.recipe_file import differences, make_recipe
+from chajong.recipe_train import Constant, Cosine, CrossEntropy, Ema, Focal, Mix
 from chajong.recipes import RECIPES, load_recipe, named_recipe
 
 CONVNEXT = "convnextv2_base.fcmae_ft_in22k_in1k_384"

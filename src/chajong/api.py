@@ -92,7 +92,7 @@ def audit(
     decided = None if corrections is None else Corrections.load(Path(corrections))
     look = None
     if weights != "none":
-        from chajong.recipe import Model
+        from chajong.recipe_model import Model
         from chajong.training.look import network_look
 
         model = Model(backbone=backbone, weights=weights)

@@ -7,24 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from chajong.errors import RecipeError
-from chajong.recipe import (
-    AdamW,
-    Constant,
-    Cosine,
-    CosineHead,
-    Data,
-    Distil,
-    Ema,
-    Focal,
-    Folds,
-    Grow,
-    Infer,
-    Mix,
-    Model,
-    OneCycle,
-    Recipe,
-    Train,
-)
+from chajong.recipe import Folds, Infer, Recipe
 from chajong.recipe_augment import (
     AutoContrast,
     ColorJitter,
@@ -44,6 +27,8 @@ from chajong.recipe_file import (
     parse_set,
     read_recipe_file,
 )
+from chajong.recipe_model import CosineHead, Data, Grow, Model
+from chajong.recipe_train import AdamW, Constant, Cosine, Distil, Ema, Focal, Mix, OneCycle, Train
 from chajong.wording import did_you_mean, nfc
 
 _CONVNEXT = "convnextv2_base.fcmae_ft_in22k_in1k_384"

@@ -104,7 +104,7 @@ class Stated:
         Returns:
             The counts.
         """
-        counts = 1 / np.bincount(groups)[groups]
+        counts = _weights(groups)
         at_each = np.bincount(places, counts, minlength=NONE + 1) / max(counts.sum(), 1)
         shares = dict(zip((*DEEPEST_FIRST, "none"), at_each.tolist(), strict=True))
         rows = np.flatnonzero(places < NONE)
@@ -287,14 +287,19 @@ def table_of(rows: Sequence[Stated]) -> Iterator[tuple[str, ...]]:
         yield (f"{row.risk:.0%}", *(f"{share:.1%}" for share in row.shares.values()), error)
 
 
+def _weights(groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    # Copies of a photo are one piece of evidence: each weighs as its share of them.
+    made: NDArray[np.float64] = 1 / np.bincount(groups)[groups]
+    return made
+
+
 def _fit(
     sayable: NDArray[np.float32],
     right: NDArray[np.bool_],
     groups: NDArray[np.int64],
     risk: float,
 ) -> Thresholds:
-    # Copies of a photo are one piece of evidence: each weighs as its share of them.
-    weights = 1 / np.bincount(groups)[groups] if len(groups) else np.zeros(0)
+    weights = _weights(groups)
     left = np.ones(len(groups), np.bool_)
     num, num_wrong = 0.0, 0.0
     least: list[float | None] = []

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from chajong.errors import RecipeError, WeightsError
-from chajong.recipe import AdamW, Model
+from chajong.recipe_model import Model
+from chajong.recipe_train import AdamW
 from chajong.training.last_layer import head_parameters
 from chajong.training.optim import choose_what_learns, make_optimiser, set_training_mode
 from chajong.training.weights import build_network, empty_network, load_weights, save_weights

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from chajong.recipe import CrossEntropy, Focal, Loss, Poly
+from chajong.recipe_train import CrossEntropy, Focal, Loss, Poly
 from chajong.training.losses import focal, inverse_frequency, make_loss
 
 COUNTS = torch.tensor([50, 3, 0, 11, 1])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chajong.progress import Interrupted
-from chajong.recipe import Swa, Train
+from chajong.recipe_train import Swa, Train
 from chajong.training.average import NUM_PHOTOS, TailMean, make_average, measure_norms
 from chajong.training.precision import autocast
 from tests.training.test_going_on import ringing

@@ -19,7 +19,7 @@ from chajong.experiments.notes import Note, add_note
 from chajong.photos.layout import find_unlabelled
 from chajong.pooling import normalised
 from chajong.predictions import Predictions
-from chajong.recipe import Data, Model
+from chajong.recipe_model import Data, Model
 from chajong.run import Run
 from chajong.training.blend import blend_runs
 from chajong.training.infer import Eye

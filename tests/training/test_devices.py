@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from chajong.recipe import CosineHead, Distil, Gem, Mix, Model
 from chajong.recipe_augment import (
     Augment,
     AutoContrast,
@@ -26,6 +25,8 @@ from chajong.recipe_augment import (
     TrivialAugment,
     VerticalFlip,
 )
+from chajong.recipe_model import CosineHead, Gem, Model
+from chajong.recipe_train import Distil, Mix
 from chajong.training.augment import augment, normalise
 from chajong.training.average import measure_norms
 from chajong.training.draws import Draws

@@ -16,7 +16,9 @@ from chajong.errors import RecipeError, RunError
 from chajong.labels import Labels
 from chajong.predictions import Predictions
 from chajong.progress import Interrupted
-from chajong.recipe import Data, Distil, Folds, Infer, Mix, Model, Recipe, Taxonomy
+from chajong.recipe import Folds, Infer, Recipe
+from chajong.recipe_model import Data, Model
+from chajong.recipe_train import Distil, Mix, Taxonomy
 from chajong.recipes import RECIPES
 from chajong.run import Run
 from chajong.training.distil import load_teacher, networks_of, out_of_fold, relatives, soft_targets

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from chajong.recipe import Model
+from chajong.recipe_model import Model
 from chajong.training.embed import Embedder, embed, open_embedder
 from chajong.training.last_layer import head_module
 

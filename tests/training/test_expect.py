@@ -12,7 +12,8 @@ from chajong.errors import DataError, PredictionsError, RunError
 from chajong.photos.tone import AS_IT_IS, change_tone
 from chajong.pooling import geometric_mean
 from chajong.predictions import Predictions
-from chajong.recipe import Data, Infer
+from chajong.recipe import Infer
+from chajong.recipe_model import Data
 from chajong.run import Run
 from chajong.training.expect import expect, gather, toned
 from chajong.training.predict import predict

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from chajong.errors import ResourceError, TrainingError
-from chajong.recipe import Train
+from chajong.recipe_train import Train
 from chajong.training.failures import explained
 from chajong.training.infer import Eye
 from chajong.training.train import Options, train

@@ -7,8 +7,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from chajong.recipe import Data, Ema, Grow, Infer, Mix, Model
+from chajong.recipe import Infer
 from chajong.recipe_augment import Crop, Flip
+from chajong.recipe_model import Data, Grow, Model
+from chajong.recipe_train import Ema, Mix
 from chajong.training.loader import Examples
 from tests.training.tiny import (
     LAYER_NORM,

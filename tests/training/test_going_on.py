@@ -12,8 +12,9 @@ from torch import Tensor
 
 from chajong.errors import ResourceError, RunError, TrainingError
 from chajong.progress import Interrupted
-from chajong.recipe import Ema, Focal, Mix, Model
 from chajong.recipe_augment import Crop, Flip, RandAugment
+from chajong.recipe_model import Model
+from chajong.recipe_train import Ema, Focal, Mix
 from chajong.training.checkpoint import Checkpoint
 from chajong.training.fit import Fit
 from chajong.training.loader import Examples

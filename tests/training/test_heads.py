@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from chajong.errors import RecipeError
-from chajong.recipe import CosineHead, Data, Gem, Model
+from chajong.recipe_model import CosineHead, Data, Gem, Model
 from chajong.training.graph import write_graph
 from chajong.training.heads import CosineLinear, GemPool
 from chajong.training.infer import Eye

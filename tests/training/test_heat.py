@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from chajong.recipe import CosineHead, Gem, Model
+from chajong.recipe_model import CosineHead, Gem, Model
 from chajong.training.heat import heat
 from chajong.training.infer import Eye
 from chajong.training.sight import Sight

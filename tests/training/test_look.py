@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from chajong.cli import app
 from chajong.errors import WeightsError
 from chajong.photos.audit import audit
-from chajong.recipe import Model
+from chajong.recipe_model import Model
 from chajong.training.look import network_look
 from chajong.training.weights import build_network
 from tests.photos.pictures import put, scene

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from chajong.recipe import Mix
+from chajong.recipe_train import Mix
 from chajong.training.draws import Draws
 from chajong.training.mix import mix
 from tests.training.tiny import CPU

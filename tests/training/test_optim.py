@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from chajong.recipe import AdamW, Constant, Cosine, OneCycle
+from chajong.recipe_train import AdamW, Constant, Cosine, OneCycle
 from chajong.training.optim import learning_rate_factor, make_optimiser, set_learning_rate
 from chajong.training.weights import empty_network
 from tests.training.tiny import make_recipe

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from chajong.recipe import Cosine, Ema, Recipe, Train
+from chajong.recipe import Recipe
+from chajong.recipe_train import Cosine, Ema, Train
 from chajong.recipes import RECIPES, load_recipe
 from chajong.training.remarks import remarks
 

@@ -19,7 +19,8 @@ from chajong.errors import ChajongError, DataError, RecipeError, RunError, Weigh
 from chajong.held_out import whole_table
 from chajong.manifest import Manifest
 from chajong.predictions import Predictions
-from chajong.recipe import Data, Folds, Grow, Infer, Model
+from chajong.recipe import Folds, Infer
+from chajong.recipe_model import Data, Grow, Model
 from chajong.record import now
 from chajong.run import Run
 from chajong.split import Split, split

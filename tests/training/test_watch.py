@@ -29,7 +29,7 @@ from rich.console import Console
 from chajong.errors import RunError
 from chajong.live import FILE, Live, ModelState, model_states
 from chajong.progress import Interrupted
-from chajong.recipe import Data, Grow
+from chajong.recipe_model import Data, Grow
 from chajong.reporting.watch import _picture, sparkline, summary
 from chajong.run import Run, finish_model
 from chajong.training import infer

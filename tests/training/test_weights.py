@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from chajong.errors import WeightsError
-from chajong.recipe import Model
+from chajong.recipe_model import Model
 from chajong.training import weights
 from chajong.training.last_layer import head_parameters
 from chajong.training.weights import (

@@ -15,8 +15,10 @@ from torch import distributed as dist
 
 from chajong.errors import RunError, TrainingError
 from chajong.progress import Interrupted
-from chajong.recipe import Ema, Mix, Model, Recipe
+from chajong.recipe import Recipe
 from chajong.recipe_augment import ColorJitter, Crop, Flip, RandAugment
+from chajong.recipe_model import Model
+from chajong.recipe_train import Ema, Mix
 from chajong.training.batch_norm import GlobalBatchNorm, synchronise_batch_norm
 from chajong.training.fit import Fit
 from chajong.training.world import World, join_world

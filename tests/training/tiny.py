@@ -8,7 +8,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from chajong.recipe import AdamW, Data, Folds, Infer, Model, Recipe, Train
+from chajong.recipe import Folds, Infer, Recipe
+from chajong.recipe_model import Data, Model
+from chajong.recipe_train import AdamW, Train
 from chajong.training.fit import Fit
 from chajong.training.fold import Fold
 from chajong.training.loader import Examples

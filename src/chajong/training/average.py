@@ -8,7 +8,7 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
-from chajong.recipe import Train
+from chajong.recipe_train import Train
 
 NUM_PHOTOS = 4096
 """How many training photos batch norms are measured on (Wu and Johnson, 2021, take 1,000 up)."""

@@ -17,7 +17,8 @@ from chajong.errors import PredictionsError, RecipeError, RunError
 from chajong.file_names import OUT_OF_FOLD
 from chajong.labels import Labels
 from chajong.predictions import Predictions
-from chajong.recipe import Data, Distil, Taxonomy
+from chajong.recipe_model import Data
+from chajong.recipe_train import Distil, Taxonomy
 from chajong.run import Run
 from chajong.split import Split
 from chajong.training.infer import Eye

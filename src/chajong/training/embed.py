@@ -18,7 +18,7 @@ from chajong.photos.layout import PhotoRef
 from chajong.photos.preprocess import Preprocess
 from chajong.photos.stream import good_pixels, read_batches
 from chajong.progress import Progress
-from chajong.recipe import Model
+from chajong.recipe_model import Model
 from chajong.training.allocator import keep_large_blocks
 from chajong.training.infer import Eye
 from chajong.training.last_layer import head_inputs

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from chajong.errors import ResourceError, TrainingError
-from chajong.recipe import Train
+from chajong.recipe_train import Train
 from chajong.wording import first_line
 
 _NO_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from chajong.errors import RecipeError
-from chajong.recipe import CosineHead, Gem, Model
+from chajong.recipe_model import CosineHead, Gem, Model
 from chajong.training.last_layer import last_linear, replace_layer
 
 _LEAST = 1e-6  # features below it count as it: a power of a negative number is none

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from chajong.manifest import Manifest
 from chajong.photos.cache import default_cache_folder
-from chajong.recipe import Model
+from chajong.recipe_model import Model
 from chajong.training.embed import embed, open_embedder
 
 

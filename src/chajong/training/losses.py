@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from chajong.recipe import CrossEntropy, Focal, Poly
+from chajong.recipe_train import CrossEntropy, Focal, Poly
 
 # Takes logits (n, c) and target probabilities (n, c); gives the mean over the photos.
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -7,7 +7,7 @@ another process.
 import torch
 from torch import Tensor
 
-from chajong.recipe import Mix
+from chajong.recipe_train import Mix
 from chajong.training.augment import boxes
 from chajong.training.draws import Draws
 

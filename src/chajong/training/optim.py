@@ -9,7 +9,7 @@ from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
 from chajong.errors import RecipeError
-from chajong.recipe import AdamW, Constant, Cosine, OneCycle
+from chajong.recipe_train import AdamW, Constant, Cosine, OneCycle
 from chajong.training.last_layer import head_parameters
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from chajong.recipe import Constant, Cosine, Recipe
+from chajong.recipe import Recipe
+from chajong.recipe_train import Constant, Cosine
 
 _LEFT = 0.05  # of the first weights in an average that is ready
 

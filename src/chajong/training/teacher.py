@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from chajong.recipe import Distil
+from chajong.recipe_train import Distil
 from chajong.training.infer import Eye
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from chajong.errors import RecipeError, WeightsError
 from chajong.files import write_bytes
-from chajong.recipe import Model
+from chajong.recipe_model import Model
 from chajong.record import forbids_commerce
 from chajong.training.heads import with_head
 from chajong.training.last_layer import head_parameters, last_linear, replace_layer
