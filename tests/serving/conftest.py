@@ -1,6 +1,7 @@
 """A run of tiny networks and the bundle that is made of it, once for all tests."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from chajong.serving.engine import Engine
 from chajong.training.export import export
 from chajong.training.train import Options, train
 from tests.conftest import Shared
+from tests.serving.running import KEY, Running, running
 from tests.training.tiny import make_recipe, write_photos
 
 torch.set_num_threads(1)
@@ -70,3 +72,32 @@ def few(photos: Path, tmp_path: Path) -> Path:
     (folder / "empty.png").write_bytes(b"")
     (folder / "text.jpg").write_text("no photo", encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="module")
+def service(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One that nobody stops or changes."""
+    with running(exported.folder, tmp_path_factory.mktemp("log") / "log") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def tight(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Of little patience."""
+    options = "--max-queue 2 --max-mb 0.5 --deadline 0.02 --slow 1 --cors https://example.com"
+    log = tmp_path_factory.mktemp("log") / "log"
+    with running(exported.folder, log, *options.split(), key=KEY) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def patient(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    log = tmp_path_factory.mktemp("log") / "log"
+    with running(exported.folder, log, *["--deadline", "60", "--max-mb", "0.5"]) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def some(photos: Path) -> list[bytes]:
+    """Whole files of a few good photos."""
+    return [path.read_bytes() for path in sorted(photos.glob("*/*.jpg"))[::40]]

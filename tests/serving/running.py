@@ -16,6 +16,10 @@ from urllib.parse import urlsplit
 
 from threadpoolctl import threadpool_info
 
+KEY = "0123456789abcdef-known"
+
+
+KNOWN = {"Authorization": f"Bearer {KEY}"}
 BOUNDARY = "between"
 
 
@@ -138,3 +142,7 @@ def until(is_so: Any, seconds: float = 60) -> None:
 def blas_threads() -> set[int]:
     """On how many threads numpy computes a matrix product."""
     return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+
+def is_problem(reply: Reply, status: int, kind: str) -> None:
+    assert (reply.status, reply.kind) == (status, kind)

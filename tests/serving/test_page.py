@@ -2,70 +2,28 @@
 
 import json
 import re
-import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
 
-from chajong.bundle import Bundle
-from chajong.serving.verdict import Guess, Said, Verdict
-from tests.serving.running import Running, running
+from tests.serving.browsing import NAMES, give, headlines, one_of_each, page_of, wait
+from tests.serving.running import Running
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser, Page
 
-_WORTH_A_LOOK = {"error", "warning"}
 PHONE: dict[str, Any] = {
     "viewport": {"width": 360, "height": 740},
     "has_touch": True,
     "is_mobile": True,
 }
-NAMES = ("빨강_어쩌고저쩌고_2019_2023.jpg", "green.jpg", "blue.jpg")
-
-
-@contextmanager
-def page_of(
-    browser: "Browser", service: Running, faults: int | None = 0, **options: Any
-) -> "Iterator[Page]":
-    """A page that must ask nobody else, and must log no error but those of refused photos."""
-    url = f"http://127.0.0.1:{service.port}/"
-    context = browser.new_context(**{"locale": "en-US", **options})
-    context.set_default_timeout(10000)
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page = context.new_page()
-    asked: list[str] = []
-    wrong: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda said: wrong.extend([said.text] * (said.type in _WORTH_A_LOOK)))
-    page.goto(url)
-    yield page
-    context.close()
-    assert [where for where in asked if not where.startswith((url, "blob:" + url, "data:"))] == []
-    refused = [text for text in wrong if text.startswith("Failed to load resource")]
-    assert len(wrong) == len(refused), wrong
-    assert faults is None or len(refused) == faults, wrong
-
-
-@pytest.fixture(scope="module")
-def service(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One that nobody stops or changes."""
-    with running(exported.folder, tmp_path_factory.mktemp("page") / "log") as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
 def good(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A photo of each class."""
-    folder = tmp_path_factory.mktemp("good")
-    found = [next((photos / name).iterdir()) for name in ("빨강", "green", "blue")]
-    return [Path(shutil.copy(old, folder / new)) for old, new in zip(found, NAMES, strict=True)]
+    return one_of_each(photos, tmp_path_factory.mktemp("good"))
 
 
 def asked(service: Running, photo: Path) -> dict[str, Any]:
@@ -74,22 +32,8 @@ def asked(service: Running, photo: Path) -> dict[str, Any]:
     return found
 
 
-def give(page: "Page", *photos: Path) -> None:
-    page.locator("#choose").set_input_files(photos)
-
-
-def wait(page: "Page", num: int, of: str = "answered") -> None:
-    page.wait_for_function(
-        "([num, of]) => document.querySelectorAll(`.answer.${of}`).length === num", arg=[num, of]
-    )
-
-
 def copied(page: "Page") -> Any:
     return json.loads(page.evaluate("navigator.clipboard.readText()"))
-
-
-def headlines(page: "Page") -> list[str]:
-    return [re.sub(r"\s+", " ", text) for text in page.locator(".headline").all_text_contents()]
 
 
 def said_of(found: dict[str, Any]) -> str:
@@ -310,190 +254,3 @@ def test_everybody_can_read_it(
             assert len(set(names)) == len(names)
         assert page.locator("h1").count() == 1
         assert page.get_by_role("heading", level=2).count() == 1 + 4
-
-
-def test_what_stands_between_and_what_takes_its_place(
-    service: Running, browser: "Browser", good: list[Path]
-) -> None:
-    with page_of(browser, service, faults=None) as page:
-        page.get_by_text("aims at 2").wait_for()
-        # A proxy in front takes less than the service.
-        page.route(
-            "**/v1/predict*", lambda route: route.fulfill(status=413, body="<html>413</html>")
-        )
-        give(page, good[0])
-        wait(page, 1, "failed")
-        assert headlines(page) == ["The file is too large for the way here"]
-        page.unroute("**/v1/predict*")
-        # "Try again" goes away as it is pressed; the focus stays with the photo.
-        page.locator(".again").focus()
-        page.keyboard.press("Enter")
-        wait(page, 1)
-        assert page.evaluate("document.activeElement.className") == "headline"
-        # Six at once, of which each is read out.
-        page.wait_for_timeout(600)
-        told: list[str] = []
-        page.expose_function("hear", lambda text: told.append(text))
-        page.evaluate(
-            "new MutationObserver(() => hear(document.getElementById('news').textContent))"
-            ".observe(document.getElementById('news'), { childList: true })"
-        )
-        give(page, *good, *good)
-        wait(page, 7)
-        page.wait_for_timeout(600)
-        heard = "; ".join(told)
-        assert sum(heard.count(name + ": ") for name in NAMES) == 6
-
-        # Another bundle takes the place of this one, of which no risk is known.
-        def another(route: "Route") -> None:
-            reply = route.fetch()
-            new = {"risk": None} if "/model" in route.request.url else {}
-            route.fulfill(json={**reply.json(), **new, "bundle": "f" * 16})
-
-        page.route("**/v1/*", another)
-        give(page, good[1])
-        wait(page, 8)
-        why = page.locator("article").first.locator(".why").text_content() or ""
-        assert why.endswith("How often such answers are wrong was not measured.")
-        assert page.get_by_text("aims at 2").count() == 0
-
-
-def test_a_key_is_asked_for_and_a_busy_service_asked_again(
-    exported: Bundle, browser: "Browser", good: list[Path], tmp_path: Path
-) -> None:
-    key = "a-key-of-the-tests"
-    slow = tmp_path / "slow.png"
-    Image.new("RGB", (6000, 5000)).save(slow)
-    enough = threading.Event()
-    keys, log = {"Authorization": f"Bearer {key}"}, tmp_path / "log"
-    with running(exported.folder, log, "--max-queue", "1", key=key) as service:
-
-        def keep_busy() -> None:
-            while not enough.is_set():
-                service.ask("/v1/predict", slow.read_bytes(), keys)
-
-        with page_of(browser, service, faults=None) as page:
-            # One Cancel is for all that wait.
-            key_field, cancel = page.get_by_role("textbox", name="Key"), page.get_by_text("Cancel")
-            cancel.click()
-            give(page, *good, *good)  # three are asked about at once
-            key_field.wait_for()
-            cancel.click()
-            wait(page, 2 * len(good), "failed")
-            assert not key_field.is_visible()
-            page.get_by_role("button", name="Remove all").click()
-            give(page, good[0])
-            page.get_by_role("textbox", name="Key").fill("not the key of it")
-            page.keyboard.press("Enter")
-            page.get_by_text("That key was not accepted").wait_for()
-            page.get_by_role("textbox", name="Key").fill(key)
-            page.keyboard.press("Enter")
-            page.get_by_text("tells 3 classes").wait_for()
-            wait(page, 1)
-            page.get_by_role("button", name="Remove all").click()
-            assert page.evaluate("JSON.stringify({...localStorage}) + document.cookie") == "{}"
-
-            # Two, so that one waits while the other comes again; not before the service is full.
-            others = [threading.Thread(target=keep_busy) for _ in range(2)]
-            for other in others:
-                other.start()
-            try:
-                while service.ask("/v1/predict", good[0].read_bytes(), keys).status != 503:
-                    pass
-                give(page, good[0])
-                page.get_by_text("The service is busy. Again in").wait_for()
-            finally:
-                enough.set()
-                for other in others:
-                    other.join()
-            wait(page, 1)
-
-            service.stop()
-            give(page, good[1])
-            page.get_by_role("heading", name="The service does not answer").wait_for()
-            with running(exported.folder, log, "--port", str(service.port)):
-                page.get_by_role("button", name=re.compile("Try")).click()
-                wait(page, 2)
-
-
-GRANDEUR = Guess("디_올뉴그랜저_2023_2025", "Hyundai", "현대", "그랜저", "7세대", 2022, None, 0.71)
-EXACT = Verdict(
-    level="exact",
-    score=0.93,
-    abstained=False,
-    reason="sure",
-    strangeness=0.1,
-    exact=GRANDEUR.name,
-    make="Hyundai",
-    make_ko="현대",
-    model="그랜저",
-    generation="7세대",
-    year_from=2022,
-    year_to=None,
-    levels={
-        "maker": Said("Hyundai", 0.9991),
-        "model": Said("Hyundai 그랜저", 0.97),
-        "generation": Said("Hyundai 그랜저 7세대", 0.95),
-        "exact": Said(GRANDEUR.name, 0.93),
-    },
-    top=(GRANDEUR,),
-)
-GENERATION = replace(EXACT, level="generation", score=0.95, reason="unsure", exact=None)
-MODEL = replace(GENERATION, level="model", score=0.97, generation=None, year_from=2005)
-MAKER = replace(MODEL, level="maker", score=0.999, model=None)
-NONE = replace(
-    MAKER, level="none", score=0.3, abstained=True, make=None, make_ko=None, year_from=None
-)
-STRANGE = replace(NONE, reason="strange", strangeness=0.9987)
-# A class of one's own that no catalogue knows.
-SOFA = replace(NONE, levels={"model": Said("sofa", 0.995), "exact": Said("sofa", 0.995)})
-
-
-def test_every_level_in_words(service: Running, browser: "Browser") -> None:
-    say = """async ([answer, language]) => {
-      const { headline, why, levels } = await import("/words.js");
-      return [headline(answer, language), why(answer, language), why(answer, language, false),
-        levels(answer, language).filter((each) => each.isSure).map((each) => each.short)];
-    }"""
-    with page_of(browser, service) as page:
-
-        def words(verdict: Verdict, language: str) -> list[Any]:
-            answer = json.loads(json.dumps(asdict(verdict)))
-            text = json.dumps(page.evaluate(say, [answer, language]), ensure_ascii=False)
-            found: list[Any] = json.loads(text.replace("\u00a0", " "))
-            return found
-
-        ko = [words(verdict, "ko") for verdict in (EXACT, GENERATION, MODEL, MAKER, NONE, STRANGE)]
-        en = [words(verdict, "en") for verdict in (EXACT, GENERATION, MODEL, MAKER, NONE, STRANGE)]
-        sofa = [words(SOFA, language)[1] for language in ("ko", "en")]
-    assert [said[0] for said in ko] == [
-        *("현대 그랜저, 7세대, 2022 이후", "현대 그랜저, 7세대, 2022 이후", "현대 그랜저", "현대"),
-        *("모르겠습니다", "모르겠습니다"),
-    ]
-    assert en[0][0] == "Hyundai 그랜저, 7th generation, from 2022"
-    assert [said[0] for said in en[2:]] == ["Hyundai 그랜저", "Hyundai"] + 2 * ["I don’t know"]
-    assert en[0][1] == "Sure of the exact class."
-    assert en[1][1].startswith("Sure of the generation, but not of the class: the likeliest is 디_")
-    assert en[3][1].endswith("not of the model: the likeliest is Hyundai 그랜저 with 97 %.")
-    assert "the likeliest is Hyundai with > 99 %" in en[4][1]
-    assert "unlike the photos that were learned" in en[5][1]
-    assert "stranger than 99.8 % of" in en[5][1]
-    assert [said[2] for said in en[:5]] == 5 * [
-        "How often such answers are wrong was not measured."
-    ]
-    assert en[5][2] == en[5][1]
-    assert ko[0][2] == "이런 답이 얼마나 자주 틀리는지는 측정되지 않았습니다."
-    assert ko[1][1].startswith("세대까지는 확실하지만 정확한 클래스는 확실하지 않습니다.")
-    assert "낯섭니다" in ko[5][1]
-    assert sofa[0].startswith(
-        "클래스가 확실하지 않습니다. 가장 가능성이 높은 것은 sofa(> 99 %)입니다."
-    )
-    assert sofa[1].startswith("The class is not sure: the likeliest is sofa with > 99 %.")
-    assert ko[4][1].startswith("제조사도 확실하지 않습니다.")
-    assert [said[3] for said in ko[:5]] == [
-        ["현대", "그랜저", "7세대", GRANDEUR.name],
-        ["현대", "그랜저", "7세대"],
-        ["현대", "그랜저"],
-        ["현대"],
-        [],
-    ]

@@ -5,7 +5,6 @@ import socket
 import threading
 import time
 import tracemalloc
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from http.client import HTTPConnection
@@ -14,13 +13,12 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from chajong.bundle import Bundle
 from chajong.photos.header import Header
 from chajong.serving.service.problems import Refusal
 from chajong.serving.service.room import Room
 from chajong.serving.service.settings import Limits
 from chajong.serving.service.uploads import Uploads
-from tests.serving.running import Running, form, running
+from tests.serving.running import Running, form
 
 LARGE, SMALL = Header("png", 1000, 1000), Header("jpeg", 100, 100)
 
@@ -127,12 +125,6 @@ def test_a_photo_larger_than_the_room_comes_alone() -> None:
         raise ValueError("inside")
     with room.taken(LARGE):  # what failed has left
         pass
-
-
-@pytest.fixture(scope="module")
-def service(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(exported.folder, tmp_path_factory.mktemp("log") / "log") as made:
-        yield made
 
 
 def test_a_client_that_only_keeps_its_place_makes_room(service: Running) -> None:

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +16,6 @@ VERDICT = {
     "level", "score", "abstained", "reason", "strangeness", "exact", "make", "make_ko", "model",
     "generation", "year_from", "year_to", "levels", "top",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def service(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with running(exported.folder, tmp_path_factory.mktemp("log") / "log") as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def some(photos: Path) -> list[bytes]:
-    return [path.read_bytes() for path in sorted(photos.glob("*/*.jpg"))[::40]]
 
 
 def top_of(answer: dict[str, object]) -> list[tuple[str, float]]:

@@ -6,9 +6,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Iterator
 from contextlib import suppress
-from http.client import HTTPConnection
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,36 +25,17 @@ from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.problems import Refusal
 from chajong.serving.service.settings import Limits, Settings, read_keys
 from chajong.serving.service.uploads import _files  # what it does with any bytes at all
-from tests.serving.running import Reply, Running, form, running, until, value
+from tests.serving.running import (
+    KEY,
+    KNOWN,
+    Reply,
+    Running,
+    form,
+    is_problem,
+    value,
+)
 
-KEY = "0123456789abcdef-known"
-KNOWN = {"Authorization": f"Bearer {KEY}"}
 SITE = {"Origin": "https://example.com"}
-
-
-@pytest.fixture(scope="module")
-def tight(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Of little patience."""
-    options = "--max-queue 2 --max-mb 0.5 --deadline 0.02 --slow 1 --cors https://example.com"
-    log = tmp_path_factory.mktemp("log") / "log"
-    with running(exported.folder, log, *options.split(), key=KEY) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def patient(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    log = tmp_path_factory.mktemp("log") / "log"
-    with running(exported.folder, log, *["--deadline", "60", "--max-mb", "0.5"]) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def some(photos: Path) -> list[bytes]:
-    return [path.read_bytes() for path in sorted(photos.glob("*/*.jpg"))[::100]]
-
-
-def is_problem(reply: Reply, status: int, kind: str) -> None:
-    assert (reply.status, reply.kind) == (status, kind)
 
 
 def flat_png(width_px: int, height_px: int) -> bytes:
@@ -164,40 +143,6 @@ def test_photos(tight: Running, some: list[bytes]) -> None:
     is_problem(tight.ask("/v1/batch", body, headers | KNOWN), 413, "too-many-photos")
 
 
-def test_a_head_that_never_ends(tight: Running) -> None:
-    for start in (b"", b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nX-Slow: "):
-        with socket.create_connection(("127.0.0.1", tight.port), timeout=30) as line:
-            line.sendall(start)
-            begun = time.monotonic()
-            assert not _rest(line, drip=bool(start))
-            assert time.monotonic() - begun < 15
-
-
-def test_a_head_that_comes_at_once_is_no_longer_than_others(patient: Running) -> None:
-    for length in (17_000, 200_000):
-        with socket.create_connection(("127.0.0.1", patient.port), timeout=30) as line:
-            line.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * length + b"\r\n\r\n")
-            assert _rest(line, drip=False).startswith(b"HTTP/1.1 400")
-    told = patient.ask("/metrics").body.decode()
-    assert 'chajong_requests_total{route="unread",status="400"}' in told
-
-
-def test_a_slow_body_that_comes_at_a_walking_pace(tight: Running, some: list[bytes]) -> None:
-    # Slower than is allowed to begin with, but a hundred times as fast as dripping.
-    until(lambda: value(tight, "chajong_queue_photos", KNOWN) == 0)  # of other tests
-    head = f"POST /v1/predict HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
-    body = some[0] + bytes(270_000 - len(some[0]))
-    with socket.create_connection(("127.0.0.1", tight.port), timeout=30) as line:
-        line.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
-        begun = time.monotonic()
-        for start in range(0, len(body), 18_000):
-            line.sendall(body[start : start + 18_000])
-            time.sleep(0.25)
-        assert time.monotonic() - begun > 3
-        # Taken; its deadline is another matter.
-        assert _rest(line, drip=False).startswith((b"HTTP/1.1 200", b"HTTP/1.1 504"))
-
-
 @pytest.mark.parametrize(
     "content_type",
     [
@@ -209,38 +154,6 @@ def test_a_slow_body_that_comes_at_a_walking_pace(tight: Running, some: list[byt
 def test_content_types_that_are_none(patient: Running, content_type: str) -> None:
     reply = patient.ask("/v1/predict", b"--a--", {"Content-Type": content_type})
     is_problem(reply, 400, "bad-request")
-
-
-def test_an_idle_connection_is_kept_for_the_next_request(tight: Running) -> None:
-    connection = HTTPConnection("127.0.0.1", tight.port, timeout=30)
-    lines = []
-    for pause_s in (6, 0):  # longer than uvicorn waits by itself
-        connection.request("GET", "/healthz")
-        lines.append(connection.sock)
-        assert connection.getresponse().read() == b'{"status":"ok"}'
-        time.sleep(pause_s)
-    assert lines[0] is lines[1]
-    connection.close()
-
-
-def test_a_body_that_never_ends(tight: Running) -> None:
-    with socket.create_connection(("127.0.0.1", tight.port), timeout=30) as line:
-        head = f"POST /v1/predict HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
-        line.sendall(f"{head}Content-Length: 1000\r\n\r\n".encode())
-        assert _rest(line, drip=True).startswith(b"HTTP/1.1 408")
-
-
-def _rest(line: socket.socket, drip: bool) -> bytes:
-    line.settimeout(0.2)
-    while True:
-        try:
-            if drip:
-                line.sendall(b"x")
-            return line.recv(1000)
-        except TimeoutError:
-            continue
-        except ConnectionError:
-            return b""
 
 
 def test_a_full_queue_and_a_deadline(tight: Running) -> None:
@@ -296,18 +209,6 @@ def test_only_who_asks_for_this_machine_where_there_is_no_key(patient: Running) 
         is_problem(reply, 403, "foreign-page")
         for host in (f"localhost:{patient.port}", "127.0.0.1", "[::1]:80"):
             assert patient.ask(path, None, {"Host": host}).status == 200
-
-
-def test_a_next_request_may_come_in_pieces_after_a_rest(patient: Running) -> None:
-    head = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
-    with socket.create_connection(("127.0.0.1", patient.port), timeout=30) as line:
-        line.sendall(head + b"\r\n")
-        assert line.recv(4096).startswith(b"HTTP/1.1 200")
-        time.sleep(10.5)  # longer than a head may take
-        line.sendall(head)
-        time.sleep(1.5)
-        line.sendall(b"\r\n")
-        assert line.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def test_only_pages_of_named_sites(tight: Running) -> None:
