@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chajong.checksums import COPY_AGAIN
 from chajong.errors import BundleError
 from chajong.files import write_bytes
-
-_ADVICE = "Copy the bundle again from where it was made, or export again."
 
 
 def save_array(path: Path, values: NDArray[Any]) -> None:
@@ -40,7 +39,7 @@ def load_array(path: Path) -> NDArray[np.float16]:
     try:
         values: NDArray[np.float16] = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise BundleError(f"{path} cannot be read ({error}). {_ADVICE}") from error
+        raise BundleError(f"{path} cannot be read ({error}). {COPY_AGAIN}") from error
     if values.dtype != np.float16 or values.ndim != 2:
-        raise BundleError(f"{path} holds {values.dtype} {values.shape} numbers. {_ADVICE}")
+        raise BundleError(f"{path} holds {values.dtype} {values.shape} numbers. {COPY_AGAIN}")
     return values

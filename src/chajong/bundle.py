@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from chajong.bundle_facts import Facts, Golden, Proof
 from chajong.catalogue import Catalogue, known_catalogue
-from chajong.checksums import copy_checked, listed_files, touched, write_sums
+from chajong.checksums import COPY_AGAIN, copy_checked, listed_files, touched, write_sums
 from chajong.choices import Precision, Runtime
 from chajong.errors import BundleError, DataError
 from chajong.file_names import BUNDLE, LABELS, SUMS
@@ -35,7 +35,7 @@ from chajong.files import (
     write_json,
     write_text,
 )
-from chajong.folders import replacing_folder
+from chajong.folders import is_free, replacing_folder
 from chajong.gallery import Gallery
 from chajong.graph import Graph
 from chajong.labels import Labels, known_equal
@@ -51,8 +51,6 @@ _CATALOGUE = "catalogue.csv"
 _GOLDEN, _CARD = "golden/golden.json", "card.json"
 RISKS = "risks.parquet"
 """What holds `Bundle.risks`; `Facts.risks` names it."""
-
-_ADVICE = "Copy the bundle again from where it was made, or export again."
 
 
 @dataclass(frozen=True)
@@ -87,12 +85,12 @@ class Bundle:
         blend, graphs = self.facts.blend, self.facts.graphs
         cars = tuple(car.name for car in self.cars.cars)
         if blend.names != self.learned.names or cars != self.learned.names:
-            raise BundleError(f"{self.folder}: its parts know different classes. {_ADVICE}")
+            raise BundleError(f"{self.folder}: its parts know different classes. {COPY_AGAIN}")
         if len(graphs) != len(blend.members) or not self.facts.proofs:
             raise BundleError(
                 f"{self.folder} has {len(blend.members)} members, {len(graphs)} graphs and "
                 f"{len(self.facts.proofs)} proofs: each member needs a graph, and one proof is "
-                f"needed. {_ADVICE}"
+                f"needed. {COPY_AGAIN}"
             )
 
     @cached_property
@@ -201,7 +199,7 @@ class Bundle:
                 f"{FORMAT}). Update chajong."
             )
         for problem in touched(folder):
-            raise BundleError(f"{folder} is not as it was made: {problem}. {_ADVICE}")
+            raise BundleError(f"{folder} is not as it was made: {problem}. {COPY_AGAIN}")
         try:
             facts, golden = _read(folder / BUNDLE, Facts), _read(folder / _GOLDEN, Golden)
             _check_files(folder, facts, golden)
@@ -215,7 +213,7 @@ class Bundle:
                 None if facts.risks is None else Risks.load(folder / facts.risks),
             )
         except DataError as error:
-            raise BundleError(f"{folder} is damaged: {error} {_ADVICE}") from error
+            raise BundleError(f"{folder} is damaged: {error} {COPY_AGAIN}") from error
 
     def check_unchanged(self) -> None:
         """Refuse a folder in which another bundle lies by now.
@@ -290,7 +288,7 @@ def _check_files(folder: Path, facts: Facts, golden: Golden) -> None:
     if strange := sorted(set(named) - listed_files(folder)):
         raise BundleError(
             f"{folder} is not as it was made: it names {listed(strange)}, which its {SUMS} does "
-            f"not list. {_ADVICE}"
+            f"not list. {COPY_AGAIN}"
         )
 
 
@@ -307,7 +305,7 @@ def put_in_place(out: Path, make: Callable[[Path], None]) -> Bundle:
     Raises:
         BundleError: If something else is there, or a bundle with added classes that it lacks.
     """
-    if out.exists() and not Bundle.is_in(out) and not (out.is_dir() and not any(out.iterdir())):
+    if not Bundle.is_in(out) and not is_free(out):
         raise BundleError(f"{out} is there and is no bundle. Choose another folder with --out.")
     refuse_inside(out)
     with replacing_folder(out) as draft:
@@ -349,4 +347,4 @@ class _Format:
 
 
 def _read(path: Path, kind: type[T]) -> T:
-    return read_json(path, kind, BundleError, _ADVICE)
+    return read_json(path, kind, BundleError, COPY_AGAIN)

@@ -8,6 +8,9 @@ from chajong.file_names import SUMS
 from chajong.files import make_folder, sha256_of, write_text, writing
 from chajong.wording import listed
 
+COPY_AGAIN = "Copy the bundle again from where it was made, or export again."
+"""What to do about a bundle that is not as it was made."""
+
 
 def write_sums(folder: Path) -> None:
     """Write the checksums of all files of a folder into it.

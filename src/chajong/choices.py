@@ -14,6 +14,9 @@ Runtime = Literal["onnxruntime", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
 """In which numbers it does."""
 
+MAX_NEAREST = 50
+"""How many of the nearest training photos are named in a table at most."""
+
 IfUnreadable = Literal["refuse", "uniform", "skip"]
 """What becomes of photos that have no prediction, when a table is scored."""
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chajong.cli_options import CatalogueOption, PrecisionOption, RuntimeOption
+from chajong.cli_options import CatalogueOption, NearestOption, PrecisionOption, RuntimeOption
 from chajong.wording import command
 
 
@@ -133,9 +133,7 @@ def predict(
             "not given. What would be wrong too often is said less exactly, or not at all."
         ),
     ] = None,
-    nearest: Annotated[
-        int | None, typer.Option(help="Name so many of a bundle's training photos, the most alike.")
-    ] = None,
+    nearest: NearestOption = None,
 ) -> None:
     """Predict photos: a row and a truthful status for each."""
     from chajong.bundle import Bundle

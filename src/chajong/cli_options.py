@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from chajong.choices import Layout, Precision, Runtime
+from chajong.choices import MAX_NEAREST, Layout, Precision, Runtime
 from chajong.errors import ChajongError
 
 Data = Annotated[Path, typer.Argument(help="The photos: a DACON folder, class folders or a table.")]
@@ -19,6 +19,14 @@ CacheOption = Annotated[
 RuntimeOption = Annotated[
     Runtime | None,
     typer.Option("--runtime", help="What computes a bundle; the fastest that was proven."),
+]
+NearestOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=MAX_NEAREST,
+        help="Name so many of a bundle's training photos, the most alike.",
+    ),
 ]
 PrecisionOption = Annotated[
     Precision | None,

@@ -51,6 +51,18 @@ def replacing_folder(place: Path) -> Iterator[Path]:
             lock.unlink(missing_ok=True)
 
 
+def is_free(place: Path) -> bool:
+    """Tell whether a folder may be made.
+
+    Args:
+        place: Where.
+
+    Returns:
+        Whether nothing is there, or an empty folder.
+    """
+    return not place.exists() or (place.is_dir() and not any(place.iterdir()))
+
+
 def _swap(new: Path, place: Path, old: Path) -> None:
     if not place.exists() or not any(place.iterdir()):
         new.rename(place)

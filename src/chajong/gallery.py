@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.arrays import load_array, save_array
+from chajong.checksums import COPY_AGAIN
 from chajong.errors import BundleError
 from chajong.files import make_folder, read_json, write_json
 from chajong.labels import Labels
@@ -33,7 +34,6 @@ PICTURES = "photos"
 """The folder of small pictures, in that of the gallery."""
 
 _FOLDER, _FACTS, _AXES = "gallery", "gallery.json", "axes.npy"
-_ADVICE = "Copy the bundle again from where it was made, or export again."
 _NUM_NEAREST, _NUM_NEAR = 5, 10  # of which means are taken
 # On file, as older bundles had others.
 _FIGURES = ("far_distance", "generalised_entropy", "no_nearest")
@@ -103,7 +103,7 @@ class Gallery:
             raise BundleError(
                 f"The gallery has {sizes[0]:,} photos, {sizes[1]:,} classes and {sizes[2]:,} "
                 f"embeddings, and {len(self.held_out):,} held-out photos with "
-                f"{len(self.log_probs):,} answers. {_ADVICE}"
+                f"{len(self.log_probs):,} answers. {COPY_AGAIN}"
             )
 
     def nearest(self, embedding: Floats, num: int = 5) -> tuple[Neighbour, ...]:
@@ -217,7 +217,7 @@ class Gallery:
         figures = made._figures(embeddings, _unsureness(self.log_probs))
         scales = tuple((float(each.mean()), max(float(each.std()), 1e-6)) for each in figures)
         made = replace(made, scales=scales)
-        return replace(made, usual=np.sort(made.scores(embeddings, self.log_probs)))
+        return replace(made, usual=np.sort(made._score(figures)))
 
     def _score(self, figures: NDArray[np.float64]) -> NDArray[np.float64]:
         # Cars of unknown models lie as near as known ones: a distance that is not unusual says
@@ -286,7 +286,7 @@ class Gallery:
         folder = bundle / _FOLDER
         if not (folder / _FACTS).is_file():
             return None
-        facts = read_json(folder / _FACTS, _Facts, BundleError, _ADVICE)
+        facts = read_json(folder / _FACTS, _Facts, BundleError, COPY_AGAIN)
         photos = folder / PICTURES
         axes = load_array(folder / _AXES) if facts.figures == _ON_AXES else None
         is_known = facts.figures in (_FIGURES, _ON_AXES)

@@ -12,10 +12,7 @@ from tests.serving.running import Running
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-
 _WORTH_A_LOOK = {"error", "warning"}
-
-
 NAMES = ("빨강_어쩌고저쩌고_2019_2023.jpg", "green.jpg", "blue.jpg")
 
 

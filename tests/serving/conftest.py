@@ -14,6 +14,7 @@ from chajong.serving.engine import Engine
 from chajong.training.export import export
 from chajong.training.train import Options, train
 from tests.conftest import Shared
+from tests.serving.browsing import one_of_each
 from tests.serving.running import KEY, Running, running
 from tests.training.tiny import make_recipe, write_photos
 
@@ -101,3 +102,8 @@ def patient(exported: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def some(photos: Path) -> list[bytes]:
     """Whole files of a few good photos."""
     return [path.read_bytes() for path in sorted(photos.glob("*/*.jpg"))[::40]]
+
+
+@pytest.fixture(scope="session")
+def good(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return one_of_each(photos, tmp_path_factory.mktemp("good"))

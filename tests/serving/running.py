@@ -17,8 +17,6 @@ from urllib.parse import urlsplit
 from threadpoolctl import threadpool_info
 
 KEY = "0123456789abcdef-known"
-
-
 KNOWN = {"Authorization": f"Bearer {KEY}"}
 BOUNDARY = "between"
 

@@ -104,10 +104,7 @@ def test_added_classes_are_not_lost_to_a_bundle_without_them(
     bundle: Bundle, tmp_path: Path
 ) -> None:
     def of(added: tuple[str, ...]) -> Callable[[Path], None]:
-        made = [
-            Added(name, "2026-01-01", "", "", "", (), "labels.json", (), 0.0, 1.0) for name in added
-        ]
-        facts = replace(bundle.facts, added=tuple(made))
+        facts = replace(bundle.facts, added=tuple(map(an_added, added)))
 
         def make(draft: Path) -> None:
             shutil.copytree(bundle.folder, draft, dirs_exist_ok=True)
@@ -150,10 +147,7 @@ def test_one_that_was_replaced_since_it_was_opened_is_refused(bundle: Bundle) ->
 
 def test_an_added_class_is_the_car_that_is_known_of_its_name(bundle: Bundle) -> None:
     names = ("1시리즈_F20_2013_2015", "박스터_718_2017_2024", "718_박스터_2017_2024", "Mine")
-    added = [
-        Added(name, "2026-01-01", "", "", "", (), "labels.json", (), 0.0, 1.0) for name in names
-    ]
-    more = replace(bundle, facts=replace(bundle.facts, added=tuple(added)))
+    more = replace(bundle, facts=replace(bundle.facts, added=tuple(map(an_added, names))))
     cars = {car.name: car for car in more.catalogue.cars}
     assert set(cars) == {*bundle.learned.names, *names}
     assert (cars[names[0]].maker, cars[names[1]].maker) == ("BMW", "Porsche")

@@ -145,7 +145,10 @@ def test_maps_do_not_take_the_place_of_anything_else(
         draw_maps(engine, source, tmp_path)
     with pytest.raises(BundleError, match="would lie in the bundle"):
         draw_maps(engine, source, engine.bundle.folder / "maps")
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    (tmp_path / MAPS).touch()
+    with pytest.raises(DataError, match="holds something else"):
+        draw_maps(engine, source, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {MAPS, "mine.txt"}
 
 
 def test_maps_that_cannot_be_are_refused_before_a_photo_is_read(

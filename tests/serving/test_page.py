@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from tests.serving.browsing import NAMES, give, headlines, one_of_each, page_of, wait
+from tests.serving.browsing import NAMES, give, headlines, page_of, wait
 from tests.serving.running import Running
 
 if TYPE_CHECKING:
@@ -19,11 +19,6 @@ PHONE: dict[str, Any] = {
     "has_touch": True,
     "is_mobile": True,
 }
-
-
-@pytest.fixture(scope="module")
-def good(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return one_of_each(photos, tmp_path_factory.mktemp("good"))
 
 
 def asked(service: Running, photo: Path) -> dict[str, Any]:

@@ -5,20 +5,14 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from PIL import Image
 
 from chajong.bundle import Bundle
-from tests.serving.browsing import NAMES, give, headlines, one_of_each, page_of, wait
+from tests.serving.browsing import NAMES, give, headlines, page_of, wait
 from tests.serving.running import Running, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
-
-
-@pytest.fixture(scope="module")
-def good(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return one_of_each(photos, tmp_path_factory.mktemp("good"))
 
 
 def test_what_stands_between_and_what_takes_its_place(

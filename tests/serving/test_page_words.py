@@ -11,10 +11,7 @@ from tests.serving.running import Running
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-
 GRANDEUR = Guess("디_올뉴그랜저_2023_2025", "Hyundai", "현대", "그랜저", "7세대", 2022, None, 0.71)
-
-
 EXACT = Verdict(
     level="exact",
     score=0.93,
@@ -36,22 +33,12 @@ EXACT = Verdict(
     },
     top=(GRANDEUR,),
 )
-
-
 GENERATION = replace(EXACT, level="generation", score=0.95, reason="unsure", exact=None)
-
-
 MODEL = replace(GENERATION, level="model", score=0.97, generation=None, year_from=2005)
-
-
 MAKER = replace(MODEL, level="maker", score=0.999, model=None)
-
-
 NONE = replace(
     MAKER, level="none", score=0.3, abstained=True, make=None, make_ko=None, year_from=None
 )
-
-
 STRANGE = replace(NONE, reason="strange", strangeness=0.9987)
 
 

@@ -70,7 +70,9 @@ def test_what_came_fast_buys_no_long_wait(num_drops: int) -> None:
         finally:
             assert uploads._num_held == 0
 
-    with pytest.raises(Refusal, match=r"1,000,0\d\d bytes .* or none for 0\.2 s") as found:
+    with pytest.raises(
+        Refusal, match=r"1,000,0\d\d bytes .* slower than 16,384 a second, for 0\.2 s"
+    ) as found:
         asyncio.run(ask())
     assert found.value.kind == "slow-body"
 

@@ -1,5 +1,6 @@
 """What the service refuses, before it costs anything."""
 
+import asyncio
 import socket
 import struct
 import sys
@@ -23,6 +24,7 @@ from chajong.serving.service.answering import Answerer
 from chajong.serving.service.batcher import Batcher
 from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.problems import Refusal
+from chajong.serving.service.questions import _told  # what it does whatever the bundle
 from chajong.serving.service.settings import Limits, Settings, read_keys
 from chajong.serving.service.uploads import _files  # what it does with any bytes at all
 from tests.serving.running import (
@@ -138,6 +140,19 @@ def test_what_is_late_is_not_kept(exported: Bundle) -> None:
     batcher.close()
 
 
+def test_an_answer_does_not_wait_for_photos_like_it_beyond_its_time() -> None:
+    def tell(num: int) -> str:
+        time.sleep(0.3 if num else 0)
+        return f"with {num}"
+
+    def told(num: int, within_s: float) -> str:
+        return asyncio.run(_told(num, time.monotonic() + within_s, tell))
+
+    assert [told(0, 9), told(3, 9), told(3, 0.05), told(3, -1)] == [
+        *("with 0", "with 3", "with 0", "with 0")
+    ]
+
+
 def test_photos(tight: Running, some: list[bytes]) -> None:
     body, headers = form(*(("photos", "a.jpg", some[0]) for _ in range(3)))
     is_problem(tight.ask("/v1/batch", body, headers | KNOWN), 413, "too-many-photos")
@@ -204,10 +219,10 @@ def test_only_who_has_a_key(tight: Running) -> None:
 
 def test_only_who_asks_for_this_machine_where_there_is_no_key(patient: Running) -> None:
     # A page's site that changes its address to this machine's is its own site to a browser.
-    for path in ("/v1/model", "/metrics"):
+    for path in ("/v1/model", "/metrics", "/openapi.json", "/"):
         reply = patient.ask(path, None, {"Host": f"evil.example:{patient.port}"})
         is_problem(reply, 403, "foreign-page")
-        for host in (f"localhost:{patient.port}", "127.0.0.1", "[::1]:80"):
+        for host in (f"localhost:{patient.port}", "127.0.0.1", "127.1.2.3", "[::1]:80"):
             assert patient.ask(path, None, {"Host": host}).status == 200
 
 

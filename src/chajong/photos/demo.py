@@ -24,6 +24,7 @@ import numpy as np
 from chajong.environment import num_cores
 from chajong.errors import DataError
 from chajong.files import locked, write_json, writing
+from chajong.folders import is_free
 from chajong.photos.drawing.album import Album, Planted, draw_album
 from chajong.photos.drawing.names import default_names, kinship
 from chajong.progress import Progress
@@ -111,7 +112,7 @@ def _checked_names(class_names: Sequence[str] | None, num_models: int) -> tuple[
 
 def _is_done(out: Path, record: dict[str, Any]) -> bool:
     # Whether the very photos are there already; refuses a folder that holds anything else.
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if is_free(out):
         return False
     advice = "Choose another folder, or remove this one and run again."
     try:

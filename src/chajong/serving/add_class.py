@@ -81,9 +81,10 @@ def add_class(engine: Engine, name: str, photos: str, out: Path, by: str = "") -
             f"{name} has {len(examples.ids)} usable photos among the {len(examples.statuses)} in "
             f"{photos}, at least {MIN_PHOTOS} are needed. Give more, from different sides."
         )
-    for line in _taken_from_others(bundle, gallery, name, examples.embeddings):
+    space = Space.of(gallery, bundle.learned.names)
+    for line in _taken_from_others(bundle, space, name, examples.embeddings):
         say(line)
-    weights, cost, recall = fit(gallery, bundle.learned.names, examples.embeddings)
+    weights, cost, recall = fit(gallery, space, bundle.learned.names, examples.embeddings)
     number = 1 + max((int(Path(each.file).stem) for each in bundle.facts.added), default=-1)
     added = Added(
         name,
@@ -102,10 +103,9 @@ def add_class(engine: Engine, name: str, photos: str, out: Path, by: str = "") -
 
 
 def _taken_from_others(
-    bundle: Bundle, gallery: Gallery, name: str, embeddings: Floats
+    bundle: Bundle, space: Space, name: str, embeddings: Floats
 ) -> Iterator[str]:
     # What a class costs is measured on learned ones; of those added before there are few photos.
-    space = Space.of(gallery, bundle.learned.names)
     middle = space.middle(embeddings)
     for each in bundle.facts.added:
         seen = space.put(load_array(bundle.folder / each.file))

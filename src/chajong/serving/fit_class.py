@@ -24,12 +24,13 @@ _RIDGE = 1e-3
 
 
 def fit(
-    gallery: Gallery, names: tuple[str, ...], embeddings: Floats
+    gallery: Gallery, space: Space, names: tuple[str, ...], embeddings: Floats
 ) -> tuple[tuple[float, ...], float, float]:
     """Learn what makes a photo one of a new class.
 
     Args:
         gallery: Photos of the learned classes.
+        space: Of this gallery.
         names: These classes.
         embeddings: (m, d) of the new class.
 
@@ -37,7 +38,6 @@ def fit(
         The weights of the three figures and the shift; what the new class costs the learned ones
         in nats; and the share of photos found where learned classes play the new one.
     """
-    space = Space.of(gallery, names)
     pretended = _pretend(gallery, names, space, len(embeddings))
     weights = _regress(pretended)
     seen = space.put(gallery.embeddings[gallery.held_out])

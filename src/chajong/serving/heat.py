@@ -7,6 +7,7 @@ Nothing is estimated, and it costs one look.
 Shapes: h w places.
 """
 
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
+from chajong.ahead import in_order
 from chajong.bundle import refuse_inside
 from chajong.errors import BundleError, DataError
 from chajong.files import write_bytes, write_csv
-from chajong.folders import replacing_folder
+from chajong.folders import is_free, replacing_folder
 from chajong.graph import WHOLE
 from chajong.photos.decode import Unreadable, decode
 from chajong.photos.preprocess import Aspect
@@ -29,7 +31,7 @@ from chajong.predictions import OK
 from chajong.progress import Interrupted, Progress
 from chajong.serving.engine import Engine, Squares
 from chajong.serving.judge import Judge
-from chajong.wording import did_you_mean
+from chajong.wording import did_you_mean, nfc
 
 MAPS = "maps.csv"
 """The table of a folder of maps."""
@@ -148,18 +150,24 @@ def draw_maps(engine: Engine, source: Source, out: Path, name: str | None = None
             folder.
         Interrupted: If the user stopped it; nothing is written then.
     """  # noqa: DOC503 BundleError raised by `refuse_inside` too
+    name = None if name is None else nfc(name)
     _check_class(engine, name)
     refuse_inside(out)
-    if out.exists() and not (out / MAPS).is_file() and (out.is_file() or any(out.iterdir())):
-        raise DataError(f"{out} holds something else. Give another folder with --out.")
+    if not is_free(out) and not _holds_maps(out):
+        raise DataError(f"{out} holds something else than maps. Give another folder with --out.")
     judge, rows = Judge.of(engine.bundle), []
     try:
         with (
             replacing_folder(out) as draft,
             Progress("drawing maps", source.num_photos) as progress,
         ):
-            for place, asked in enumerate(source.photos(), 1):
-                rows.append(_drawn(engine, judge, asked, draft / f"{place:06}.png", name))
+
+            def drawn(one: tuple[int, Asked]) -> tuple[str, str, str | None, str | None]:
+                return _drawn(engine, judge, one[1], draft / f"{one[0]:06}.png", name)
+
+            num = engine.num_callers
+            for row in in_order(drawn, enumerate(source.photos(), 1), num, 2 * num):
+                rows.append(row)
                 progress.advance()
             if not rows:
                 raise DataError("There are no photos: nothing was listed.")
@@ -168,6 +176,13 @@ def draw_maps(engine: Engine, source: Source, out: Path, name: str | None = None
     except KeyboardInterrupt:
         raise Interrupted(f"stopped after {len(rows):,} photos; nothing was written.") from None
     return table
+
+
+def _holds_maps(folder: Path) -> bool:
+    # All of it gives way to new maps, so nothing else may be there.
+    return (folder / MAPS).is_file() and all(
+        path.name == MAPS or re.fullmatch(r"\d{6,}\.png", path.name) for path in folder.iterdir()
+    )
 
 
 def _check_class(engine: Engine, name: str | None) -> None:
@@ -185,7 +200,10 @@ def _check_class(engine: Engine, name: str | None) -> None:
             "--class out, or name a learned one."
         )
     known = bundle.learned.names
-    raise DataError(f"There is no class {name!r}{did_you_mean(name, known)} in {bundle.folder}.")
+    raise DataError(
+        f"There is no class {name!r}{did_you_mean(name, known)} in {bundle.folder}. Name one of "
+        "its labels.json, or leave --class out for the likeliest of each photo."
+    )
 
 
 def _drawn(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from chajong.ahead import in_order
 from chajong.bundle import Bundle
+from chajong.choices import MAX_NEAREST
 from chajong.depths import DEEPEST_FIRST
 from chajong.environment import package_version
 from chajong.errors import BundleError, DataError
@@ -37,7 +38,6 @@ T = TypeVar("T")
 NUM_AT_ONCE = 8
 """Photos that a network sees at once: their numbers stay in a core's own cache."""
 
-_MAX_NEAREST = 50
 _NUM_IN_PART = 2048
 _AHEAD = 4  # handfuls for each thread: bounds the memory
 
@@ -155,8 +155,8 @@ def predict(
 
 
 def _check_nearest(bundle: Bundle, num: int) -> None:
-    if not 0 <= num <= _MAX_NEAREST:
-        raise DataError(f"0 to {_MAX_NEAREST} of the nearest photos can be named, not {num}.")
+    if not 0 <= num <= MAX_NEAREST:
+        raise DataError(f"0 to {MAX_NEAREST} of the nearest photos can be named, not {num}.")
     if num and bundle.gallery is None:
         raise BundleError(
             f"{bundle.folder} keeps no training photos, so none can be the nearest. Ask without "

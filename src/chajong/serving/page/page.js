@@ -81,7 +81,7 @@ async function heat(photo) {
   const button = part(photo, "heat");
   if (button.getAttribute("aria-busy") === "true") return;
   button.setAttribute("aria-busy", "true");
-  button.textContent = t.heat_asking;
+  rename(button, t.heat_asking, photo);
   try {
     const where = `/v1/heat?class=${encodeURIComponent(photo.answer.top[0].name)}`;
     const found = await inTurn(() => ask(where, { body: photo.file, signal: photo.stop.signal }));
@@ -112,7 +112,7 @@ function remove(photo) {
 }
 
 function connect(photo) {
-  const does = { heat, again: answer, copy: (one) => copy(record(one), part(one, "copy")), remove };
+  const does = { heat, again: answer, copy: (one) => copy(record(one), part(one, "copy"), one), remove };
   for (const [name, act] of Object.entries(does)) {
     part(photo, name).addEventListener("click", () => act(photo));
   }
@@ -126,9 +126,9 @@ function connect(photo) {
 const part = (photo, name) => photo.card.querySelector(`.${name}`);
 
 // Said with the photo's name, and as it is read, so that it can be asked for by voice.
-function label(photo, name) {
-  const button = part(photo, name);
-  button.setAttribute("aria-label", `${button.textContent}, ${photo.name}`);
+function rename(button, text, photo) {
+  button.textContent = text;
+  if (photo) button.setAttribute("aria-label", `${text}, ${photo.name}`);
 }
 
 // --- showing ------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ function show(photo) {
   part(photo, "name").replaceChildren(breakable(photo.name));
   part(photo, "again").hidden = state !== "failed";
   part(photo, "copy").hidden = !isAnswered && state !== "failed";
-  for (const name of ["again", "copy", "remove"]) label(photo, name);
+  for (const name of ["again", "copy", "remove"]) rename(part(photo, name), t[name], photo);
   picture(photo);
   const [title, reason] = { answered: said, failed: failure }[state]?.(photo)
     ?? [state === "busy" ? t.busy(photo.seconds) : t[state], ""];
@@ -213,8 +213,7 @@ function picture(photo) {
   // It goes where there is no map, and the focus must not fall back to the top of the page.
   if (photo.hasNoHeat && document.activeElement === button) part(photo, "headline").focus();
   button.hidden = !(model?.can?.heat && photo.state === "answered") || Boolean(photo.hasNoHeat);
-  button.textContent = photo.isHeatOn ? t.heat_off : t.heat;
-  label(photo, "heat");
+  rename(button, photo.isHeatOn ? t.heat_off : t.heat, photo);
   const note = part(photo, "heat_note");
   note.hidden = !photo.isHeatOn && !photo.isHeatLost;
   note.replaceChildren(...(photo.isHeatLost ? [t.heat_failed] : [
@@ -295,13 +294,13 @@ const record = ({ name, answer: found, problem }) => ({
   name, answer: found, problem: problem && (problem.body ?? { type: problem.type }),
 });
 
-async function copy(what, button) {
+async function copy(what, button, photo) {
   const isCopied = await copied(JSON.stringify(what, null, 2));
   note(isCopied ? "" : t.copy_failed);
   if (!isCopied) return;
   tell(t.copied);
-  button.textContent = t.copied;
-  setTimeout(() => { button.textContent = t[button.dataset.text]; }, 2000);
+  rename(button, t.copied, photo);
+  setTimeout(() => rename(button, t[button.dataset.text], photo), 2000);
 }
 
 async function copied(text) {

@@ -34,13 +34,14 @@ _ABOUT = """Tells the exact model of a car from a photo, with a probability one 
 _UNTOLD: Any = dict.fromkeys(("tracing", "metrics", "logs", "auto_configure"), False)
 
 
-def make_app(settings: Settings, keeper: Keeper, metrics: Metrics) -> FastAPI:
+def make_app(settings: Settings, keeper: Keeper, metrics: Metrics, is_reached: bool) -> FastAPI:
     """Make the application.
 
     Args:
         settings: How the bundle is served.
         keeper: Keeps the bundle.
         metrics: What is told.
+        is_reached: Whether other machines reach the address.
 
     Returns:
         The application.
@@ -75,7 +76,9 @@ def make_app(settings: Settings, keeper: Keeper, metrics: Metrics) -> FastAPI:
     _add_states(app, keeper, metrics)
     for file in page_files():
         app.router.routes.append(file.route())
-    app.add_middleware(Guard, settings=settings, keeper=keeper, metrics=metrics)
+    app.add_middleware(
+        Guard, settings=settings, keeper=keeper, metrics=metrics, is_reached=is_reached
+    )
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,

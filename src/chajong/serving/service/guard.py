@@ -11,7 +11,7 @@ from chajong.serving.service.keeper import Keeper
 from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.problems import Refusal
 from chajong.serving.service.schemas import LOCKED
-from chajong.serving.service.settings import LOOPBACK_HOSTS, Settings, digest
+from chajong.serving.service.settings import Settings, digest
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -31,6 +31,7 @@ class Guard:
         settings: Who may ask. Without a key anybody may whom the address lets through.
         keeper: Knows whether the service is about to end.
         metrics: What is told.
+        is_reached: Whether other machines reach the address.
     """
 
     def __init__(
@@ -39,10 +40,10 @@ class Guard:
         settings: Settings,
         keeper: Keeper,
         metrics: Metrics,
+        is_reached: bool,
     ) -> None:
         self._app, self._keys, self._origins = app, settings.keys, settings.origins
-        # Then requests name it.
-        self._is_for_this_machine = settings.host in LOOPBACK_HOSTS and not settings.keys
+        self._is_for_this_machine = not is_reached and not settings.keys
         self._keeper, self._metrics = keeper, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,7 +72,7 @@ class Guard:
             await send(message)
 
         try:
-            refused = self._refused(Headers(scope=scope)) if _is_locked(scope) else None
+            refused = self._refused(Headers(scope=scope), _is_locked(scope))
             await (refused.response() if refused else self._app)(scope, receive, tell)
         finally:
             # Not the path, which anybody may choose.
@@ -79,11 +80,13 @@ class Guard:
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.request_seconds.labels(route).observe(time.monotonic() - start)
 
-    def _refused(self, headers: Headers) -> Refusal | None:
+    def _refused(self, headers: Headers, is_locked: bool) -> Refusal | None:
         host = headers.get("host", "")
         # A page's site may change its address to this machine's, and is its own site then.
         if self._is_for_this_machine and not LOOPBACK.fullmatch(host):
             return _foreign_host(host)
+        if not is_locked:
+            return None
         # Browsers send this along (Fetch Metadata, W3C); without it a page that anybody opens could
         # make the service work, though not read its answers.
         if headers.get("sec-fetch-site") in ("cross-site", "same-site"):

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
@@ -68,7 +69,7 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
             [outcome] = await _outcomes(futures, limits.deadline_s, metrics)
             if isinstance(outcome, Refusal):
                 raise outcome
-            answer = await _told(nearest, until, lambda: _answer(ready, outcome, nearest))
+            answer = await _told(nearest, until, lambda num: _answer(ready, outcome, num))
         return Response(ANSWER.dump_json(answer), media_type=_JSON)
 
     @router.post(
@@ -85,7 +86,7 @@ def questions(limits: Limits, keeper: Keeper, metrics: Metrics) -> APIRouter:
             futures = _ask(ready, [photo.data for photo in photos], metrics)
             outcomes = await _outcomes(futures, limits.deadline_s, metrics)
             names = [photo.name for photo in photos]
-            parts = await _told(nearest, until, lambda: _parts(ready, names, outcomes, nearest))
+            parts = await _told(nearest, until, lambda num: _parts(ready, names, outcomes, num))
         answer = Parts(ready.fingerprint, parts)
         return Response(PARTS.dump_json(answer), media_type=_JSON)
 
@@ -172,22 +173,21 @@ def _outcome(future: "asyncio.Future[T]", deadline_s: float) -> T | Refusal:
     except Refusal as refusal:
         return refusal
     except (asyncio.CancelledError, asyncio.InvalidStateError):
-        return _late(f"There was no answer after {deadline_s:g} s.")
+        return Refusal(
+            "deadline",
+            f"There was no answer after {deadline_s:g} s.",
+            "Ask again later, or send smaller photos.",
+        )
 
 
-def _late(what: str) -> Refusal:
-    return Refusal("deadline", what, "Ask again later, or send smaller photos.")
-
-
-# Nearest photos take a while to find, in which others are to be heard.
-async def _told(num_nearest: int, until: float, tell: Callable[[], T]) -> T:
-    if not num_nearest:
-        return tell()
-    try:
-        async with asyncio.timeout(max(0.0, until - time.monotonic())):
-            return await asyncio.to_thread(tell)
-    except TimeoutError as error:
-        raise _late("The nearest photos were not found in time.") from error
+# Nearest photos take a while to find, in which others are to be heard. An answer whose time is up
+# goes without them.
+async def _told(num_nearest: int, until: float, tell: Callable[[int], T]) -> T:
+    if num_nearest:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(until - time.monotonic()):
+                return await asyncio.to_thread(tell, num_nearest)
+    return tell(0)
 
 
 def _parts(

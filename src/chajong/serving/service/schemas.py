@@ -34,7 +34,7 @@ class Answer(Verdict):
     Attributes:
         photo: The photo as it came.
         bundle: Fingerprint of the bundle that answered.
-        nearest: The nearest training photos, if they were asked for.
+        nearest: The nearest training photos, if they were asked for and found in time.
     """
 
     photo: PhotoFacts

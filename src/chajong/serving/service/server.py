@@ -14,10 +14,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import ClassVar
 
 import h11
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from chajong.errors import ResourceError
@@ -27,7 +29,7 @@ from chajong.serving.service.app import make_app
 from chajong.serving.service.keeper import Keeper
 from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.problems import Refusal
-from chajong.serving.service.settings import LOOPBACK_HOSTS, Limits, Settings
+from chajong.serving.service.settings import Limits, Settings
 
 _MAX_HEAD_BYTES = 16384
 _FAREWELL_S = 0.5
@@ -57,10 +59,12 @@ def serve(settings: Settings) -> None:
     with products_alone(), listening(settings.host, settings.port) as listener:
         host, port = listener.getsockname()[:2]
         where = f"[{host}]" if ":" in host else host
-        if host not in LOOPBACK_HOSTS and not settings.keys:
+        is_reached = not ip_address(host).is_loopback
+        if is_reached and not settings.keys:
             say(f"chajong: anybody who reaches {where} may ask, for there is no key.")
         greeting = f"http://{where}:{port}/ answers for {settings.folder}; Ctrl-C stops it"
-        server = _Server(settings, keeper, metrics, greeting)
+        app = make_app(settings, keeper, metrics, is_reached)
+        server = _Server(app, keeper, settings.limits, metrics, greeting)
         server.run(sockets=[listener])
 
 
@@ -94,11 +98,12 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, settings: Settings, keeper: Keeper, metrics: Metrics, greeting: str) -> None:
-        limits = settings.limits
+    def __init__(
+        self, app: FastAPI, keeper: Keeper, limits: Limits, metrics: Metrics, greeting: str
+    ) -> None:
         super().__init__(
             uvicorn.Config(
-                make_app(settings, keeper, metrics),
+                app,
                 loop="asyncio",
                 http=type("_Limited", (_Connection,), {"limits": limits, "metrics": metrics}),
                 ws="none",

@@ -13,9 +13,6 @@ from chajong.errors import DataError
 KEY_VARIABLE = "CHAJONG_API_KEY"
 """The environment variable that may hold a key."""
 
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
-"""Addresses that only this machine reaches."""
-
 _MIN_KEY = 16
 _MIB = 2**20
 

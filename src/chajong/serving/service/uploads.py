@@ -114,7 +114,7 @@ class Uploads:
         begun = loop.time()
         end = begun + pause_s
         try:
-            async with asyncio.timeout(pause_s) as limit:
+            async with asyncio.timeout_at(end) as limit:
                 async for chunk in request.stream():
                     chunks.append(chunk)
                     num_bytes += len(chunk)
@@ -128,7 +128,7 @@ class Uploads:
             raise Refusal(
                 "slow-body",
                 f"After {loop.time() - begun:.3g} s {num_bytes:,} bytes of the body were here: "
-                f"fewer than {_LEAST_BYTES_A_S:,} a second, or none for {pause_s:g} s.",
+                f"the last came slower than {_LEAST_BYTES_A_S:,} a second, for {pause_s:g} s.",
                 "Send smaller photos, or over a better line.",
                 {"Connection": "close"},
             ) from error
