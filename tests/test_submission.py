@@ -198,7 +198,7 @@ def test_columns_that_repeat_are_refused(tmp_path: Path) -> None:
         make_submission(predictions, sampled(tmp_path, twins, predictions.ids))
     with pytest.raises(DataError, match="'K5'"):
         make_submission(predictions, sampled(tmp_path, ("K5", "K5"), predictions.ids))
-    with pytest.raises(SubmissionError, match="class '2' has no name"):
+    with pytest.raises(SubmissionError, match="class number 2 has no name"):
         make_submission(predictions, sampled(tmp_path, ("K5", " "), predictions.ids))
     with pytest.raises(SubmissionError, match="one column, 'ID'"):
         make_submission(predictions, sampled(tmp_path, (), predictions.ids))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from chajong.errors import DataError
 from chajong.files import write_table
@@ -180,29 +180,40 @@ def _dealt(
     return folds
 
 
+def as_they_appear(groups: ArrayLike) -> NDArray[np.intp]:
+    """Number groups by their first rows, whatever they are called.
+
+    Args:
+        groups: (n,) equal where rows belong together.
+
+    Returns:
+        (n,) numbers from 0.
+    """
+    _, first, of = np.unique(groups, return_index=True, return_inverse=True)
+    made: NDArray[np.intp] = np.argsort(np.argsort(first))[of]
+    return made
+
+
 def _deal(
     groups: NDArray[np.int64],
     classes: NDArray[np.int64],
     num_folds: int,
     rng: np.random.Generator,
 ) -> list[int]:
-    # Rows come sorted by id, so that numbering groups as they appear makes the result depend on
-    # neither the order nor the numbers that the manifest has.
-    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    appears = np.empty(len(first), dtype=np.intp)
-    appears[np.argsort(first)] = np.arange(len(first))
-    group_of_row = appears[inverse]
+    # Rows come sorted by id, so that the result depends on neither the order nor the numbers that
+    # the manifest has.
+    group_of_row = as_they_appear(groups)
     counts = np.bincount(classes)
-    members: list[dict[int, int]] = [{} for _ in first]
+    members: list[dict[int, int]] = [{} for _ in range(group_of_row.max() + 1)]
     for group, label in zip(group_of_row.tolist(), classes.tolist(), strict=True):
         members[group][label] = members[group].get(label, 0) + 1
-    shuffled = rng.permutation(len(first))
+    shuffled = rng.permutation(len(members))
     sizes = np.bincount(group_of_row)
     order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
 
     held = np.zeros((len(counts), num_folds))  # (c, k) photos of each class dealt so far
     total = np.zeros(num_folds)
-    fold_of_group = np.empty(len(first), dtype=np.int64)
+    fold_of_group = np.empty(len(members), dtype=np.int64)
     for group in order.tolist():
         # A share of its class, so that rare classes in a mixed group count like common ones.
         load = sum(num * held[label] / counts[label] for label, num in members[group].items())

@@ -189,8 +189,8 @@ def _read_sample(path: Path) -> tuple[tuple[str, ...], list[str]]:
     if not ids:
         raise SubmissionError(f"{path} has a header but no rows.")
     for what, names in (("class", header[1:]), ("id", ids)):
-        if blank := [str(place) for place, name in enumerate(names, 1) if not name.strip()]:
-            raise SubmissionError(f"{path}: {what} {listed(blank)} has no name. Name each.")
+        if blank := [place for place, name in enumerate(names, 1) if not name.strip()]:
+            raise SubmissionError(f"{path}: {what} number {blank[0]:,} has no name. Name each.")
         counts = Counter(map(nfc, names))
         if repeated := [name for name, count in counts.items() if count > 1]:
             raise SubmissionError(

@@ -7,8 +7,6 @@ from chajong.choices import Layout
 from chajong.photos.layout import find_photos
 
 PHOTO = b"layouts are found without opening photos"
-
-
 NFC, NFD = (unicodedata.normalize(form, "그랜저_2020") for form in ("NFC", "NFD"))
 
 

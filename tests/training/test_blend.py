@@ -242,7 +242,10 @@ def test_photos_without_labels_calibrate_the_mean(run: Run, tmp_path: Path) -> N
 
 
 def test_photos_that_were_learned_calibrate_nothing(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Models are sure of them: their mean would seem to cost next to nothing.
     with pytest.raises(DataError, match="holds 0 photos that no model learned"):
@@ -251,8 +254,11 @@ def test_photos_that_were_learned_calibrate_nothing(
     both = write_photos(shutil.copytree(run.manifest().root, tmp_path / "both") / "new", side_px=40)
     capsys.readouterr()
     said = asker(both.parent, [run])(run, ("plain",))
-    assert "36 of 72 photos were learned from and are left out" in capsys.readouterr().err
+    assert ": 36 photos were learned from and are left out" in capsys.readouterr().err
     np.testing.assert_array_equal(said, asker(both, [run])(run, ("plain",)))
+    # As many others are asked about as if no learned ones lay beside them.
+    monkeypatch.setattr("chajong.training.look_again._MOST_ASKED", 24)
+    assert asker(both.parent, [run])(run, ("plain",)).shape[1] == 24
 
 
 def test_few_photos_that_can_be_read_calibrate_nothing(run: Run, tmp_path: Path) -> None:

@@ -135,6 +135,7 @@ def end_as_told(folder: Path, error: type[BaseException], rank: int, port: int) 
         with join_world(CPU) as inner:
             assert inner == outer
         assert dist.is_initialized()
+        outer.wait()  # the other may still be joining
         raise error
     (folder / f"{rank}").write_text(str(dist.is_initialized()), encoding="utf-8")
 

@@ -27,6 +27,7 @@ from chajong.progress import say
 from chajong.record import now
 from chajong.run import Run
 from chajong.score import Score, score
+from chajong.split import as_they_appear
 from chajong.wording import listed
 
 Ask = Callable[[Run, tuple[str, ...]], Floats]
@@ -152,11 +153,8 @@ def _data(
 
 
 def _groups(run: Run, ids: Sequence[str]) -> Places:
-    # (n,) numbered as they come, whatever they are called.
     group_of = run.manifest().groups()
-    _, first, of = np.unique([group_of[id_] for id_ in ids], return_index=True, return_inverse=True)
-    made: Places = np.argsort(np.argsort(first))[of]
-    return made
+    return as_they_appear([group_of[id_] for id_ in ids])
 
 
 def _columns(table: Predictions, labels: Labels) -> Places:

@@ -16,6 +16,7 @@ from chajong.catalogue import known_catalogue
 from chajong.errors import PredictionsError, RecipeError, RunError
 from chajong.file_names import OUT_OF_FOLD
 from chajong.labels import Labels
+from chajong.pooling import log_total
 from chajong.predictions import Predictions
 from chajong.recipe_model import Data
 from chajong.recipe_train import Distil, Taxonomy
@@ -141,8 +142,7 @@ def soft_targets(
     if said is not None and distil is not None:
         with np.errstate(divide="ignore"):
             logs = np.log(said) / distil.temperature
-        probs = np.exp(logs - logs.max(axis=1, keepdims=True))  # the likeliest never vanishes
-        probs /= probs.sum(axis=1, keepdims=True)
+        probs = np.exp(logs - log_total(logs))
         targets = (1 - distil.alpha) * targets + distil.alpha * probs
     return targets.astype(np.float32)
 

@@ -62,11 +62,11 @@ def memory_explained(what: str, advice: str) -> Iterator[None]:
     """  # noqa: DOC503 what it does not know it passes on
     try:
         yield
-    except RuntimeError as error:
-        if is_no_memory(error):
-            said = first_line(error)
-            raise ResourceError(f"There is too little memory {what}: {said}. {advice}") from error
-        raise
+    except Exception as error:
+        if not is_no_memory(error):
+            raise
+        said = first_line(error)
+        raise ResourceError(f"There is too little memory {what}: {said}. {advice}") from error
 
 
 def is_no_memory(error: Exception) -> bool:

@@ -63,15 +63,22 @@ def asker(
     """
     refs = find_unlabelled(photos)
     most = min(len(refs), _MOST_ASKED)
-    asked = [refs[place * len(refs) // most] for place in range(most)]
     # Models are too sure of what they learned, and all that is calibrated by it would be, too.
     learned = {sha256 for run in runs for sha256 in run.manifest().trainable()["sha256"]}
-    some = [ref for ref in asked if _content(ref.path) not in learned]
-    if len(some) < len(asked):
-        say(
-            f"{photos}: {len(asked) - len(some):,} of {len(asked):,} photos were learned from and "
-            "are left out"
-        )
+    some: list[PhotoRef] = []
+    num_learned = 0
+    # First those that are spread evenly, then the others, as far as they are needed.
+    for place in dict.fromkeys(
+        [*(num * len(refs) // most for num in range(most)), *range(len(refs))]
+    ):
+        if len(some) == most:
+            break
+        if _content(refs[place].path) in learned:
+            num_learned += 1
+        else:
+            some.append(refs[place])
+    if num_learned:
+        say(f"{photos}: {num_learned:,} photos were learned from and are left out")
     if len(some) < MIN_PHOTOS:
         raise DataError(
             f"{photos} holds {len(some):,} photos that no model learned from. Give {MIN_PHOTOS} or "
