@@ -87,6 +87,11 @@ def make_app(settings: Settings, keeper: Keeper, metrics: Metrics, is_reached: b
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
             expose_headers=["Retry-After"],
         )
+    _describe_itself(app, keeper, settings)
+    return app
+
+
+def _describe_itself(app: FastAPI, keeper: Keeper, settings: Settings) -> None:
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -94,7 +99,6 @@ def make_app(settings: Settings, keeper: Keeper, metrics: Metrics, is_reached: b
         return describe(plain(), ready.example, {**ready.facts, "refused": None}, settings.keys)
 
     app.openapi = openapi  # type: ignore[method-assign]
-    return app
 
 
 def _add_states(app: FastAPI, keeper: Keeper, metrics: Metrics) -> None:
