@@ -37,11 +37,12 @@ from numpy.typing import NDArray
 from chajong.bundle import Bundle
 from chajong.bundle_facts import Proof
 from chajong.environment import num_cores, peak_memory_bytes
+from chajong.photos.preprocess import Squares
 from chajong.photos.sources import Asked, Source, open_source
 from chajong.predictions import Predictions
 from chajong.run import Run
 from chajong.score import read_truth
-from chajong.serving.engine import Engine, Squares, open_unchecked
+from chajong.serving.engine import Engine, open_unchecked
 from chajong.serving.predict import NUM_AT_ONCE, predict
 
 

@@ -17,11 +17,14 @@ optional field of bundle.json names; older versions refuse a bundle by its `form
 Shapes: n photos, k networks, v views, c classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from chajong.bundle_facts import Facts, Golden, Proof
 from chajong.catalogue import Catalogue, known_catalogue
@@ -32,6 +35,7 @@ from chajong.file_names import BUNDLE, LABELS, SUMS
 from chajong.files import (
     fingerprint,
     read_json,
+    write_bytes,
     write_json,
     write_text,
 )
@@ -39,6 +43,7 @@ from chajong.folders import is_free, replacing_folder
 from chajong.gallery import Gallery
 from chajong.graph import Graph
 from chajong.labels import Labels, known_equal
+from chajong.photos.preprocess import Squares
 from chajong.risk import Risks
 from chajong.wording import listed
 
@@ -48,7 +53,7 @@ FORMAT = 2
 """The version of bundles that this version of chajong makes."""
 
 _CATALOGUE = "catalogue.csv"
-_GOLDEN, _CARD = "golden/golden.json", "card.json"
+_GOLDEN, _SQUARES, _CARD = "golden/golden.json", "golden/squares.npz", "card.json"
 RISKS = "risks.parquet"
 """What holds `Bundle.risks`; `Facts.risks` names it."""
 
@@ -165,6 +170,28 @@ class Bundle:
             The file.
         """
         return self.folder / graph.files["int8" if precision == "int8" else "fp32"]
+
+    def save_golden_squares(self, squares: Sequence[Squares]) -> None:
+        """Keep golden photos as members see them.
+
+        Args:
+            squares: Of each photo one for each of `facts.preprocesses`.
+        """
+        with BytesIO() as buffer:
+            np.savez(buffer, *map(np.stack, zip(*squares, strict=True)))
+            write_bytes(self.folder / _SQUARES, buffer.getvalue())
+
+    def golden_squares(self) -> tuple[Squares, ...]:
+        """Read golden photos as members saw them where the bundle was made.
+
+        Returns:
+            What `save_golden_squares` was given; nothing in bundles of older versions.
+        """
+        path = self.folder / _SQUARES
+        if not path.is_file():
+            return ()
+        with np.load(path, allow_pickle=False) as found:
+            return tuple(zip(*(found[name] for name in found.files), strict=True))
 
     def card(self) -> dict[str, Any]:
         """Read the model card.

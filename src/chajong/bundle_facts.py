@@ -9,6 +9,7 @@ from chajong.added import Added
 from chajong.blending.blend import Blend
 from chajong.choices import Precision, Runtime
 from chajong.graph import Graph
+from chajong.photos.preprocess import Preprocess
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,11 @@ class Facts:
     proofs: tuple[Proof, ...]
     risks: str | None = None
     added: tuple[Added, ...] = ()
+
+    @property
+    def preprocesses(self) -> tuple[Preprocess, ...]:
+        """The ways in which members see photos, each once."""
+        return tuple(dict.fromkeys(graph.preprocess for graph in self.graphs))
 
 
 @dataclass(frozen=True)

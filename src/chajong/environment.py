@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 _CONTAINER, _WHERE_IN_IT = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-_PACKAGES = ("chajong", "torch", "torchvision", "timm", "numpy", "pillow", "simplejpeg", "polars")
+_PACKAGES = (
+    *("chajong", "torch", "torchvision", "timm", "numpy", "polars"),
+    *("pillow", "simplejpeg", "cykooz-resizer"),
+)
 
 
 def describe_environment() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from PIL import Image
 from chajong.errors import DataError
 from chajong.photos.decode import Unreadable, decode
 from chajong.photos.preprocess import Aspect, Preprocess
+from chajong.photos.resize import IS_FAST, by_pillow, resized
 
 RED, GREEN, BLUE = (250, 0, 0), (0, 250, 0), (0, 0, 250)
 ASPECTS = get_args(Aspect)
@@ -125,8 +126,24 @@ def test_the_pixels_of_this_version_stay_as_they_are() -> None:
     """When this fails, raise the version in preprocess.py and put the new numbers here."""
     image = Image.fromarray(np.arange(4500).astype(np.uint8).reshape(30, 50, 3))
     pixels = b"".join(Preprocess(16, aspect)(png(image)).tobytes() for aspect in ASPECTS)
-    assert hashlib.sha256(pixels).hexdigest()[:16] == "7e61915b7d2773b7"
-    assert Preprocess(16, "squash").fingerprint == "d17cca34700f8fd1"
+    assert hashlib.sha256(pixels).hexdigest()[:16] == "24d623ffa3639551"
+    assert Preprocess(16, "squash").fingerprint == "c1c789aff7f52795"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (500, 1), (30, 40), (409, 213), (900, 700), (64, 64)])
+@pytest.mark.parametrize("part", [(0.0, 1.0), (0.25, 0.5)])
+def test_it_is_what_pillow_does_to_a_level(
+    size: tuple[int, int], part: tuple[float, float]
+) -> None:
+    assert IS_FAST  # or there is nothing to compare
+    width, height = size
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    start, share = part
+    box = (start * width, start * height, share * width, share * height)
+    for new in ((64, 64), (224, 100)):
+        found = resized(pixels, *new, box).astype(np.int16)
+        assert found.shape == (new[1], new[0], 3)
+        assert np.abs(found - by_pillow(pixels, *new, box)).max() <= 1
 
 
 def test_imports_without_torch() -> None:

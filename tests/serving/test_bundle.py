@@ -10,12 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from chajong.added import Added
 from chajong.bundle import Bundle, put_in_place
 from chajong.bundle_facts import Proof
 from chajong.checksums import write_sums
+from chajong.choices import Precision, Runtime
 from chajong.errors import BundleError
 from chajong.serving.answers import check_out
 from chajong.serving.engine import Engine
@@ -211,6 +213,26 @@ def test_a_golden_answer_that_differs_is_refused(bundle: Bundle) -> None:
     reseal(bundle.folder)
     with pytest.raises(BundleError, match="answers otherwise here than where it was made"):
         Engine.open(Bundle.load(bundle.folder), "onnxruntime", "fp32")
+
+
+def test_photos_may_be_resized_by_another_program_but_not_otherwise(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    way: tuple[Runtime, Precision] = ("onnxruntime", "fp32")
+    with monkeypatch.context() as without:
+        without.setattr("chajong.photos.resize.IS_FAST", False)
+        Engine.open(bundle, *way)
+    # Answers are those of the squares that the bundle keeps, whatever they are made of here.
+    kept = bundle.golden_squares()
+    assert [[square.shape for square in each] for each in kept] == 8 * [[(32, 32, 3)]]
+    bundle.save_golden_squares([(np.clip(kept[0][0], 0, 252) + 3,), *kept[1:]])
+    reseal(bundle.folder)
+    with pytest.raises(BundleError, match=r"prepares photos otherwise .* differs by 3 of 255"):
+        Engine.open(Bundle.load(bundle.folder), *way)
+    # Older bundles keep none.
+    (bundle.folder / "golden" / "squares.npz").unlink()
+    reseal(bundle.folder)
+    Engine.open(Bundle.load(bundle.folder), *way)
 
 
 def test_a_way_that_answers_otherwise_here_is_said_and_passed_over(

@@ -18,12 +18,13 @@ from threadpoolctl import threadpool_limits
 import chajong
 from chajong.errors import BundleError, ChajongError, DataError
 from chajong.photos.decode import Unreadable
+from chajong.photos.preprocess import Squares
 from chajong.photos.reading import read_file
 from chajong.photos.sources import Source, open_source
 from chajong.predictions import Predictions
 from chajong.run import Run
 from chajong.serving.answers import VERDICT_COLUMNS, verdict_table
-from chajong.serving.engine import Engine, Looked, Squares
+from chajong.serving.engine import Engine, Looked
 from chajong.serving.judge import Judge
 from chajong.serving.predict import predict
 from tests.serving.asking import asked

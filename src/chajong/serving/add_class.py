@@ -21,12 +21,13 @@ from chajong.files import make_folder
 from chajong.gallery import Gallery, public_id, unit
 from chajong.photos.decode import Unreadable, decode
 from chajong.photos.duplicates import THUMB_PX, components, near_duplicates
+from chajong.photos.preprocess import Squares
 from chajong.photos.sources import open_source
 from chajong.pooling import Floats
 from chajong.progress import say
 from chajong.record import now
 from chajong.serving.card import about_names, card_text
-from chajong.serving.engine import Engine, Squares
+from chajong.serving.engine import Engine
 from chajong.serving.fit_class import fit
 from chajong.serving.newcomers import Space
 from chajong.wording import listed, nfc

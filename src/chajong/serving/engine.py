@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +21,18 @@ from chajong.environment import num_cores
 from chajong.errors import BundleError
 from chajong.gallery import unit
 from chajong.graph import WHOLE, Output
-from chajong.photos.preprocess import Preprocess
+from chajong.photos.preprocess import Preprocess, Squares
 from chajong.pooling import Floats
 from chajong.progress import say
 from chajong.serving.newcomers import Newcomers
 from chajong.serving.runtimes import Session, has, open_session
 from chajong.wording import first_line
 
-Squares = tuple[NDArray[np.uint8], ...]
-"""A photo as each graph takes it, (s, s, 3); or several, (n, s, s, 3)."""
-
 # How far golden answers may be off: other processors round otherwise, and coarse formats more so.
 # 8-bit sums are the same everywhere, but where they saturate: there golden photos were 0.1 off.
 _GOLDEN_GAP = {"fp32": 1e-3, "bf16": 0.05, "int8": 0.02}
+# Of 255: what resizes photos is not the same program everywhere, and rounds otherwise.
+_GOLDEN_LEVELS = 2
 
 _MEASURE_S = 0.5
 
@@ -79,8 +79,7 @@ class Engine:
         # At once: later another bundle may lie in this one's place.
         newcomers = Newcomers.of(self.bundle) if self.bundle.facts.added else None
         object.__setattr__(self, "_newcomers", newcomers)
-        ways = dict.fromkeys(graph.preprocess for graph in self.bundle.facts.graphs)
-        object.__setattr__(self, "_preprocesses", tuple(ways))
+        object.__setattr__(self, "_preprocesses", self.bundle.facts.preprocesses)
 
     @classmethod
     def open(
@@ -207,7 +206,8 @@ class Engine:
         """Answer the golden photos.
 
         Raises:
-            BundleError: If an answer is not what it was where the bundle was made.
+            BundleError: If an answer, or a prepared photo, is not what it was where the bundle was
+                made.
         """
         golden = self.bundle.golden
         key = f"{self.proof.runtime} {self.proof.precision}"
@@ -215,8 +215,20 @@ class Engine:
             raise BundleError(f"{self.bundle.folder} has no golden answers of {key}. Export again.")
         read = (self.bundle.folder / "golden" / name for name in golden.photos)
         squares = [self.prepare(path.read_bytes()) for path in read]
+        if kept := self.bundle.golden_squares():
+            levels = max(
+                int(np.abs(own.astype(np.int16) - theirs).max())
+                for own, theirs in zip(chain(*squares), chain(*kept), strict=True)
+            )
+            if levels > _GOLDEN_LEVELS:
+                raise BundleError(
+                    f"{self.bundle.folder} prepares photos otherwise here than where it was made: "
+                    f"a pixel of a golden photo differs by {levels} of 255, and at most "
+                    f"{_GOLDEN_LEVELS} is allowed. Bring chajong and its packages to the same "
+                    "versions on both machines, or export again on this one."
+                )
         try:
-            found = np.exp(self.join(self.ask(squares)))
+            found = np.exp(self.join(self.ask(kept or squares)))
         except Exception as error:  # runtimes fail in ways of their own
             raise BundleError(f"{self.bundle.folder}: {key}: {first_line(error)}") from error
         gap = float(np.abs(found - np.exp(np.array(golden.log_probs[key]))).max())

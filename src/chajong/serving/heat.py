@@ -24,12 +24,12 @@ from chajong.files import write_bytes, write_csv
 from chajong.folders import is_free, replacing_folder
 from chajong.graph import WHOLE
 from chajong.photos.decode import Unreadable, decode
-from chajong.photos.preprocess import Aspect
+from chajong.photos.preprocess import Aspect, Squares
 from chajong.photos.sources import Asked, Source
 from chajong.pooling import Floats
 from chajong.predictions import OK
 from chajong.progress import Interrupted, Progress
-from chajong.serving.engine import Engine, Squares
+from chajong.serving.engine import Engine
 from chajong.serving.judge import Judge
 from chajong.wording import did_you_mean, nfc
 

@@ -25,12 +25,13 @@ from chajong.errors import BundleError, DataError
 from chajong.files import fingerprint
 from chajong.gallery import Neighbour
 from chajong.photos.decode import Unreadable
+from chajong.photos.preprocess import Squares
 from chajong.photos.sources import Asked, Source
 from chajong.pooling import Floats
 from chajong.predictions import OK, Predictions
 from chajong.progress import Interrupted, Progress
 from chajong.serving.answers import Parts, nearest_column, verdict_table
-from chajong.serving.engine import Engine, Squares, products_alone
+from chajong.serving.engine import Engine, products_alone
 from chajong.serving.judge import Judge
 
 T = TypeVar("T")

@@ -144,6 +144,9 @@ def _make(subject: Subject, samples: Samples, draft: Path, kind: Kind) -> None:
     facts = Facts(FORMAT, made_by, now(), source, subject.joined(), graphs, tuple(ways))
     photos = _write_golden(draft)
     bundle = _bundle(draft, facts, subject, Golden((), {}))
+    bundle.save_golden_squares(
+        [tuple(way(data) for way in facts.preprocesses) for data in photos.values()]
+    )
     good, refused, golden = _prove_ways(bundle, samples, theirs, photos)
     failed += refused
     if not any(proof.precision == "int8" for proof in good):

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.gallery import Gallery
-from chajong.serving.engine import Engine, Squares
+from chajong.photos.preprocess import Squares
+from chajong.serving.engine import Engine
 from chajong.serving.heat import has_heat, picture
 from chajong.serving.judge import DEFAULT_RISK, Judge
 from chajong.serving.verdict import Verdict

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from chajong.environment import memory_bytes
 from chajong.photos.header import Header, Unreadable, format_of, read_header, what_else
-from chajong.serving.engine import Squares
+from chajong.photos.preprocess import Squares
 from chajong.serving.predict import NUM_AT_ONCE
 from chajong.serving.service.answering import Answerer, Seen
 from chajong.serving.service.metrics import Metrics
