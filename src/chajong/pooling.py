@@ -171,14 +171,18 @@ def merged(voices: NDArray[AnyFloat], canonical: NDArray[np.intp]) -> NDArray[An
         (..., g), a column for each class that others count as or that stands alone, in order; the
         very voices, if no class is equal to another.
     """
-    kept = np.unique(canonical)
-    if len(kept) == len(canonical):
+    if _stand_alone(canonical):
         return voices
+    kept = np.unique(canonical)
     made = voices[..., kept].copy()
     for column in np.flatnonzero(canonical != np.arange(len(canonical))):
         place = np.searchsorted(kept, canonical[column])
         made[..., place] = np.logaddexp(made[..., place], voices[..., column])
     return made
+
+
+def _stand_alone(canonical: NDArray[np.intp]) -> bool:
+    return np.array_equal(canonical, np.arange(len(canonical)))
 
 
 def mean_of_networks(said: Floats, pooling: Pooling, canonical: NDArray[np.intp]) -> Floats:
@@ -212,10 +216,10 @@ def spread(pooled: Floats, voices: Floats, canonical: NDArray[np.intp]) -> Float
     Returns:
         (n, c).
     """
-    kept, place = np.unique(canonical, return_inverse=True)
+    if _stand_alone(canonical):
+        return pooled
+    place = np.unique(canonical, return_inverse=True)[1]
     made: Floats = pooled[:, place].copy()
-    if len(kept) == len(canonical):
-        return made
     sizes = np.bincount(place)
     whole = merged(voices, canonical)
     for column in np.flatnonzero(sizes[place] > 1):

@@ -28,6 +28,9 @@ from chajong.serving.service.uploads import check_bytes
 
 T = TypeVar("T")
 
+# Fewer than where all photos are there already: while some are computed others are read and decoded,
+# so that no core waits.
+_NUM_AT_ONCE = NUM_AT_ONCE // 2
 _LINGER_S = 0.002
 _log = logging.getLogger(__name__)
 
@@ -211,7 +214,7 @@ class Batcher:
                     break
             share = -(-len(self._ready) // self._num_idle)
             self._num_idle -= 1
-            return [self._ready.popleft() for _ in range(min(share, NUM_AT_ONCE))]
+            return [self._ready.popleft() for _ in range(min(share, _NUM_AT_ONCE))]
 
     @property
     def _is_over(self) -> bool:
@@ -219,7 +222,7 @@ class Batcher:
 
     @property
     def _is_worth_waiting(self) -> bool:
-        return 0 < len(self._ready) < NUM_AT_ONCE and self._num_coming > 0
+        return 0 < len(self._ready) < _NUM_AT_ONCE and self._num_coming > 0
 
     def _answer(self, batch: Sequence[_Decoded]) -> None:
         start = time.monotonic()
