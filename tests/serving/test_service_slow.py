@@ -73,6 +73,14 @@ def _rest(line: socket.socket, drip: bool) -> bytes:
             return b""
 
 
+def test_an_answer_comes_in_one_piece(patient: Running) -> None:
+    ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", patient.port), timeout=30) as line:
+        for _ in range(50):
+            line.sendall(ask)
+            assert line.recv(65536).endswith(b'\r\n\r\n{"status":"ok"}')
+
+
 def read_whole(line: socket.socket) -> None:
     answer = HTTPResponse(line)
     answer.begin()

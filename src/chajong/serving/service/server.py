@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import h11
 import uvicorn
@@ -26,6 +26,7 @@ from chajong.errors import ResourceError
 from chajong.progress import say
 from chajong.serving.engine import products_alone
 from chajong.serving.service.app import make_app
+from chajong.serving.service.joined import JoinedWrites
 from chajong.serving.service.keeper import Keeper
 from chajong.serving.service.metrics import Metrics
 from chajong.serving.service.problems import Refusal
@@ -202,7 +203,8 @@ class _Connection(H11Protocol):
             super().data_received(data)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        joined: Any = JoinedWrites(transport, self.loop)
+        super().connection_made(joined)
         if len(self.connections) <= self.limits.max_connections:
             return
         # A client that only keeps its place for a next request loses it to a new one.
