@@ -5,11 +5,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from chajong.serving.runtimes import import_onnxruntime
+from chajong.training.first_layer import fold_normalising, take_photos
 
 _NUM_AT_ONCE = 8
 
@@ -39,12 +42,19 @@ def quantise(graph: Path, photos: NDArray[np.uint8], out: Path) -> None:
             batch = next(self.batches, None)
             return None if batch is None else {"photos": batch}
 
+    options: dict[str, Any] = {}
     logging.disable(logging.WARNING)  # it advises to do what is done below
     try:
         with TemporaryDirectory() as folder, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fused = Path(folder) / "fused.onnx"
             quant_pre_process(graph, fused, skip_symbolic_shape=True)
+            model = onnx.load(fused)
+            if (folded := fold_normalising(model)) is not None:
+                name, level = folded
+                exactly = {"rmin": np.float32(-level), "rmax": np.float32(255 - level)}
+                options["TensorQuantOverrides"] = {name: [exactly]}
+                onnx.save(model, fused)
             quantize_static(
                 fused,
                 out,
@@ -54,7 +64,12 @@ def quantise(graph: Path, photos: NDArray[np.uint8], out: Path) -> None:
                 reduce_range=False,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                extra_options=options,
             )
+            if folded is not None:
+                model = onnx.load(out)
+                take_photos(model, name)
+                onnx.save(model, out)
     finally:
         logging.disable(logging.NOTSET)
 

@@ -28,8 +28,8 @@ from chajong.serving.service.uploads import check_bytes
 
 T = TypeVar("T")
 
-# Fewer than where all photos are there already: while some are computed others are read and decoded,
-# so that no core waits.
+# Fewer than where all photos are there already: while some are computed others are read and
+# decoded, so that no core waits.
 _NUM_AT_ONCE = NUM_AT_ONCE // 2
 _LINGER_S = 0.002
 _log = logging.getLogger(__name__)
