@@ -8,10 +8,12 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from chajong.environment import package_version
 from chajong.serving.service.guard import Guard
@@ -72,7 +74,9 @@ def make_app(settings: Settings, keeper: Keeper, metrics: Metrics, is_reached: b
             Exception: _on_bug,
         },
     )
-    app.include_router(questions(settings.limits, keeper, metrics))
+    asked = questions(settings.limits, keeper, metrics)
+    app.router.routes += [_Direct(each) for each in asked.routes if isinstance(each, APIRoute)]
+    app.include_router(asked)
     _add_states(app, keeper, metrics)
     for file in page_files():
         app.router.routes.append(file.route())
@@ -89,6 +93,18 @@ def make_app(settings: Settings, keeper: Keeper, metrics: Metrics, is_reached: b
         )
     _describe_itself(app, keeper, settings)
     return app
+
+
+class _Direct(Route):
+    # FastAPI looks for parameters in each request, in vain in most: those without a query go past.
+    def __init__(self, route: APIRoute) -> None:
+        super().__init__(route.path, route.endpoint, methods=list(route.methods or ()))
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        if scope["query_string"]:
+            return Match.NONE, {}
+        match, more = super().matches(scope)
+        return match, {**more, "route": self}
 
 
 def _describe_itself(app: FastAPI, keeper: Keeper, settings: Settings) -> None:
