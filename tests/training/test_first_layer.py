@@ -23,8 +23,8 @@ def graph(
     """Two convolutions on normalised photos, one of them without a bias."""
     values = {
         "whole": np.float32(255),
-        "mean": np.reshape(np.float32(mean), (1, -1, 1, 1)),
-        "deviation": np.reshape(np.float32(deviation), (1, -1, 1, 1)),
+        "mean": np.reshape(mean, (1, -1, 1, 1)).astype(np.float32),
+        "deviation": np.reshape(deviation, (1, -1, 1, 1)).astype(np.float32),
         "w": RNG.normal(0, 0.2, (8, 3, 3, 3)).astype(np.float32),
         "b": RNG.normal(0, 0.2, 8).astype(np.float32),
         "v": RNG.normal(0, 0.2, (8, 3, 3, 3)).astype(np.float32),
