@@ -45,7 +45,7 @@ from chajong.graph import Graph
 from chajong.labels import Labels, known_equal
 from chajong.photos.preprocess import Squares
 from chajong.risk import Risks
-from chajong.wording import listed
+from chajong.wording import first_line, listed
 
 T = TypeVar("T")
 
@@ -186,12 +186,26 @@ class Bundle:
 
         Returns:
             What `save_golden_squares` was given; nothing in bundles of older versions.
+
+        Raises:
+            BundleError: If they are not squares of these photos.
         """
         path = self.folder / _SQUARES
         if not path.is_file():
             return ()
-        with np.load(path, allow_pickle=False) as found:
-            return tuple(zip(*(found[name] for name in found.files), strict=True))
+        try:
+            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as found:
+                kept = [found[name] for name in found.files]
+        except Exception as error:  # an archive can be broken in many ways
+            raise BundleError(
+                f"{path} cannot be read: {first_line(error)}. {COPY_AGAIN}"
+            ) from error
+        num, sides = len(self.golden.photos), [way.size_px for way in self.facts.preprocesses]
+        is_so = [(each.dtype.name, each.shape) for each in kept]
+        wanted = [("uint8", (num, side, side, 3)) for side in sides]
+        if is_so != wanted:
+            raise BundleError(f"{path} must hold {wanted}, but it holds {is_so}. {COPY_AGAIN}")
+        return tuple(zip(*kept, strict=True))
 
     def card(self) -> dict[str, Any]:
         """Read the model card.

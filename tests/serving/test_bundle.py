@@ -230,9 +230,33 @@ def test_photos_may_be_resized_by_another_program_but_not_otherwise(
     with pytest.raises(BundleError, match=r"prepares photos otherwise .* differs by 3 of 255"):
         Engine.open(Bundle.load(bundle.folder), *way)
     # Older bundles keep none.
-    (bundle.folder / "golden" / "squares.npz").unlink()
+    _squares(bundle).unlink()
     reseal(bundle.folder)
     Engine.open(Bundle.load(bundle.folder), *way)
+
+
+def _squares(bundle: Bundle) -> Path:
+    return bundle.folder / "golden" / "squares.npz"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda path: path.write_bytes(b""), "cannot be read: "),
+        (lambda path: path.write_bytes(b"PK no archive"), "cannot be read: "),
+        (lambda path: path.write_bytes(path.read_bytes()[:-200]), "cannot be read: "),
+        (lambda path: np.savez(path, np.zeros((8, 33, 33, 3), np.uint8)), "it holds .*33, 33, 3"),
+        (lambda path: np.savez(path, np.zeros((8, 32, 32, 3))), "it holds .*float64"),
+        (lambda path: np.savez(path), r"it holds \[\]"),
+    ],
+)
+def test_golden_squares_that_are_none_are_refused(
+    bundle: Bundle, spoil: Callable[[Path], object], said: str
+) -> None:
+    spoil(_squares(bundle))
+    reseal(bundle.folder)
+    with pytest.raises(BundleError, match=rf"squares\.npz .*{said}.* Copy the bundle again"):
+        Engine.open(Bundle.load(bundle.folder), "onnxruntime", "fp32")
 
 
 def test_a_way_that_answers_otherwise_here_is_said_and_passed_over(
