@@ -1,7 +1,7 @@
 """The one training loop."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from chajong import metrics
 from chajong.errors import TrainingError
-from chajong.progress import Interrupted, Progress, duration
+from chajong.progress import Interrupted, Progress
 from chajong.recipe import Recipe
 from chajong.stop import Stop, asked_to_stop
 from chajong.tracking.guard import Trackers
@@ -36,7 +36,7 @@ from chajong.training.optim import (
 )
 from chajong.training.precision import agreed_precision, autocast
 from chajong.training.teacher import Teacher
-from chajong.training.telling import Telling
+from chajong.training.telling import Telling, effort_of, epoch_line
 from chajong.training.world import World
 
 CHECKPOINT = "checkpoint.pt"
@@ -121,7 +121,7 @@ class Fit:
         self.at = Checkpoint.restore(self.checkpoint_path, self)
         epochs, total = self.recipe.train.epochs, self.recipe.train.epochs * self.batches.num_steps
         done = self.num_steps_done * self.batches.rows
-        effort = _effort(self.recipe, self.batches.num_steps * self.batches.rows)
+        effort = effort_of(self.recipe, self.batches.num_steps * self.batches.rows)
         if self.world.leads:
             self._telling = Telling(
                 self.fold.folder,
@@ -251,7 +251,7 @@ class Fit:
         patience = self.recipe.train.patience
         if patience is not None and value is not None:
             self.at.stopped_early = entry["epoch"] - since >= patience
-        progress.note(_line(self.fold.name, entry, self.recipe.train.epochs))
+        progress.note(epoch_line(self.fold.name, entry, self.recipe.train.epochs))
         self._save()
 
     def _set_rate(self, step: int) -> None:
@@ -396,21 +396,3 @@ class Fit:
     def _save(self) -> None:
         if self.world.leads:
             self.at.save(self.checkpoint_path, self)
-
-
-def _effort(recipe: Recipe, num_photos: int) -> Callable[[int], float]:
-    # Photos may grow: those to come take longer, by their pixels. No method: what holds it would
-    # hold the training, and a GPU keep its network for long.
-    epochs = recipe.train.epochs
-    pixels = [recipe.data.training_px(epoch / epochs) ** 2 for epoch in range(epochs)]
-    until = np.cumsum([0, *pixels])
-    return lambda photos: float(np.interp(photos / num_photos, range(epochs + 1), until))
-
-
-def _line(fold: str, entry: dict[str, Any], epochs: int) -> str:
-    parts = [f"fold {fold}  epoch {entry['epoch']}/{epochs}", f"loss {entry['loss']:.3f}"]
-    if "log_loss" in entry:
-        parts.append(f"validation {entry['log_loss']:.3f} (top-1 {entry['top1']:.3f})")
-    parts.append(f"{entry['photos_per_s']:.0f} photos/s at {entry['size_px']} px")
-    parts.append(f"waiting for data {entry['waiting_share']:.1%}")
-    return "  ".join([*parts, duration(entry["seconds"])])

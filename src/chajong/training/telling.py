@@ -7,9 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from chajong.errors import ResourceError
 from chajong.live import Live
-from chajong.progress import seconds_left
+from chajong.progress import duration, seconds_left
+from chajong.recipe import Recipe
 from chajong.steps import Steps
 from chajong.tracking.guard import Trackers
 
@@ -117,3 +120,39 @@ class Telling:
         if self._live is not None:
             with suppress(ResourceError):  # the next checkpoint will say it
                 self._live.save(self._folder)
+
+
+def effort_of(recipe: Recipe, num_photos: int) -> Callable[[int], float]:
+    """Tell what so many photos of a training take: it may grow its photos.
+
+    Args:
+        recipe: Of the training.
+        num_photos: Photos of an epoch.
+
+    Returns:
+        What the first n photos take, in pixels.
+    """
+    # No method of what trains: it would hold the training, and a GPU keep its network for long.
+    epochs = recipe.train.epochs
+    pixels = [recipe.data.training_px(epoch / epochs) ** 2 for epoch in range(epochs)]
+    until = np.cumsum([0, *pixels])
+    return lambda photos: float(np.interp(photos / num_photos, range(epochs + 1), until))
+
+
+def epoch_line(fold: str, entry: dict[str, Any], epochs: int) -> str:
+    """Tell an epoch in a line.
+
+    Args:
+        fold: Name of the fold.
+        entry: What was measured.
+        epochs: How many there will be.
+
+    Returns:
+        The line.
+    """
+    parts = [f"fold {fold}  epoch {entry['epoch']}/{epochs}", f"loss {entry['loss']:.3f}"]
+    if "log_loss" in entry:
+        parts.append(f"validation {entry['log_loss']:.3f} (top-1 {entry['top1']:.3f})")
+    parts.append(f"{entry['photos_per_s']:.0f} photos/s at {entry['size_px']} px")
+    parts.append(f"waiting for data {entry['waiting_share']:.1%}")
+    return "  ".join([*parts, duration(entry["seconds"])])
