@@ -70,6 +70,16 @@ def test_an_interval_is_wilsons() -> None:
     assert [only.low, only.high] == pytest.approx([0.4902, 0.9433], abs=1e-4)
 
 
+def test_copies_of_a_photo_are_one_piece_of_evidence() -> None:
+    # Each of the ten photos five times.
+    probs = np.array([[0.7, 0.1, 0.1, 0.1]] * 50)
+    table = predictions(probs, np.array([0] * 40 + [1] * 10))
+    groups = {id_: place // 5 for place, id_ in enumerate(table.ids)}
+    (only,) = Diagnosis.of(table, LABELS, groups).reliability()
+    assert only.num_photos == 50
+    assert [only.low, only.high] == pytest.approx([0.4902, 0.9433], abs=1e-4)
+
+
 def test_the_surest_answers_are_counted(found: Diagnosis) -> None:
     rows = found.answered()
     assert tuple(row.share for row in rows) == SHARES

@@ -190,12 +190,17 @@ def evaluate(
     found = score(predictions, truth, pairs, groups, unreadable=unreadable, catalogue=cars)
     if reliability is not None:
         pairs = (cars or known_catalogue()).equal(predictions.classes) if pairs is None else pairs
-        _draw_reliability(predictions, truth, Labels(predictions.classes, pairs), Path(reliability))
+        merged = Labels(predictions.classes, pairs)
+        _draw_reliability(predictions, truth, merged, groups, Path(reliability))
     return found
 
 
 def _draw_reliability(
-    predictions: Predictions, truth: Mapping[str, str], labels: Labels, path: Path
+    predictions: Predictions,
+    truth: Mapping[str, str],
+    labels: Labels,
+    groups: Mapping[str, int] | None,
+    path: Path,
 ) -> None:
     from chajong.files import write_bytes
     from chajong.matching import match_ids
@@ -208,7 +213,7 @@ def _draw_reliability(
         known[row] = label
     kind: Kind = "holdout" if predictions.kind == "test" else predictions.kind
     table = replace(predictions, labels=tuple(known), kind=kind)
-    write_bytes(path, png(reliability(table, labels)))
+    write_bytes(path, png(reliability(table, labels, groups)))
 
 
 def submit(

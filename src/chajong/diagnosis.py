@@ -6,6 +6,7 @@ Shapes: n photos, d distinct classes (equal ones merged), b bins.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ class Bin:
         num_photos: How many.
         confidence: Mean probability of the likeliest class.
         right: Share for which it is the true one.
-        low: Lower end of its 95 % interval (Wilson 1927).
+        low: Lower end of its 95 % interval (Wilson 1927), photos of a group taken for one.
         high: Upper end.
     """
 
@@ -121,19 +122,24 @@ class Diagnosis:
         ids: n photos that have a prediction.
         names: d names of classes; of equal ones the first.
         found: What became of each photo.
+        groups: (n,) of each photo; those of near-duplicates are one.
     """
 
     ids: tuple[str, ...]
     names: tuple[str, ...]
     found: Outcomes
+    groups: NDArray[np.intp]
 
     @classmethod
-    def of(cls, predictions: Predictions, labels: Labels) -> "Diagnosis":
+    def of(
+        cls, predictions: Predictions, labels: Labels, groups: Mapping[str, int] | None = None
+    ) -> "Diagnosis":
         """Look up what became of each photo.
 
         Args:
             predictions: With their true classes.
             labels: The classes.
+            groups: Group of each photo by its id; if none, each photo is one of its own.
 
         Returns:
             The diagnosis.
@@ -148,7 +154,8 @@ class Diagnosis:
         truth = labels.indices([known[id_] for id_ in ids])
         found = outcomes(predictions.probabilities()[rows], truth, labels.canonical)
         names = tuple(labels.names[place] for place in np.unique(labels.canonical))
-        return cls(ids, names, found)
+        of_each = range(len(ids)) if groups is None else [groups[id_] for id_ in ids]
+        return cls(ids, names, found, np.array(of_each, np.intp))
 
     @property
     def right(self) -> NDArray[np.bool_]:
@@ -165,10 +172,11 @@ class Diagnosis:
         bins = calibration_bins(self.found.confidence)
         made = []
         for place in np.unique(bins):
-            right, sure = self.right[bins == place], self.found.confidence[bins == place]
-            share, n = float(right.mean()), len(right)
-            low, high = wilson(share, n)
-            made.append(Bin(n, float(sure.mean()), share, float(low), float(high)))
+            mine = bins == place
+            right, sure = self.right[mine], self.found.confidence[mine]
+            share = float(right.mean())
+            low, high = map(float, wilson(share, len(np.unique(self.groups[mine]))))
+            made.append(Bin(len(right), float(sure.mean()), share, low, high))
         return tuple(made)
 
     def answered(self) -> tuple[Coverage, ...]:

@@ -3,6 +3,7 @@
 Shapes: k classes shown.
 """
 
+from collections.abc import Mapping
 from io import BytesIO
 
 import numpy as np
@@ -69,7 +70,9 @@ def confusions(table: Predictions, labels: Labels) -> Figure:
     return _finished(figure, axes)
 
 
-def reliability(table: Predictions, labels: Labels) -> Figure:
+def reliability(
+    table: Predictions, labels: Labels, groups: Mapping[str, int] | None = None
+) -> Figure:
     """Draw how often answers are right against how sure the model is of them.
 
     A bar is the 95 % interval of a share (`Diagnosis.reliability`). Above the line the model is
@@ -78,11 +81,12 @@ def reliability(table: Predictions, labels: Labels) -> Figure:
     Args:
         table: Predictions with their true classes.
         labels: Their classes.
+        groups: Group of each photo by its id; if none, each photo is one of its own.
 
     Returns:
         The figure, with the distribution of the confidence below.
     """
-    diagnosis = Diagnosis.of(table, labels)
+    diagnosis = Diagnosis.of(table, labels, groups)
     found, correct, bins = diagnosis.found, diagnosis.right, diagnosis.reliability()
     figure = Figure(figsize=(6.4, 6.4), facecolor=_PAPER, layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))

@@ -94,7 +94,8 @@ def report_page(subject: Subject, path: Path) -> Path:
     """  # noqa: DOC502 raised by `render_page`
     album = _Album(subject.manifest)
     table = subject.table
-    found = None if table is None else Diagnosis.of(table, subject.labels)
+    groups = subject.manifest.groups()
+    found = None if table is None else Diagnosis.of(table, subject.labels, groups)
     pairs = () if found is None else _pairs(found, album)
     sure = () if found is None else found.surest_mistakes(_NUM_MISTAKES)
     mistakes = tuple(map(album.mistake, sure))

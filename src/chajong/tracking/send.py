@@ -71,10 +71,14 @@ class Teller:
         from chajong.reporting.figures import confusions, png, reliability
 
         table = Predictions.load(run.predictions_path)
+        figures = {
+            "confusions": confusions(table, run.labels),
+            "reliability": reliability(table, run.labels, run.manifest().groups()),
+        }
         with TemporaryDirectory() as folder:
-            for draw in (confusions, reliability):
-                path = Path(folder, f"{draw.__name__}.png")
-                path.write_bytes(png(draw(table, run.labels)))
+            for name, figure in figures.items():
+                path = Path(folder, f"{name}.png")
+                path.write_bytes(png(figure))
                 self._tracker.picture(path)
 
 
