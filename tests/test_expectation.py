@@ -84,11 +84,13 @@ def test_harder_photos_are_said_though_a_mean_makes_up_for_them() -> None:
 
 def test_it_says_when_not_to_believe_it() -> None:
     evidence, _ = World(shift=3.0).draw(0)
-    found = expect(replace(evidence, outside=0.4, num_unreadable=7), num_resamples=2)
+    told = replace(evidence, outside=0.4, num_unreadable=7, num_learned=3)
+    found = expect(told, num_resamples=2)
     said = "\n".join(found.warnings)
     for part in ("told apart 0.98", "are worth", "40% of the photos", "harder", "7 photo(s)"):
         assert part in said
-    assert len(found.warnings) == 5
+    assert "3 photo(s) asked about are files that were learned from" in said
+    assert len(found.warnings) == 6
     assert expect(World().draw(0)[0], num_resamples=2).warnings == ()
 
 

@@ -42,6 +42,7 @@ class Evidence:
         outside: Share of the photos asked about that lie outside of what was learned.
         change: What was done to the held-out photos.
         num_unreadable: Photos asked about that cannot be read, and are not among the m.
+        num_learned: Photos asked about that models learned from.
     """
 
     plain: NDArray[np.float32]
@@ -56,6 +57,7 @@ class Evidence:
     outside: float = 0.0
     change: ToneChange = AS_IT_IS
     num_unreadable: int = 0
+    num_learned: int = 0
 
     def __post_init__(self) -> None:
         """Refuse evidence that does not fit together.

@@ -171,7 +171,7 @@ def expect(evidence: Evidence, seed: int = 0, num_resamples: int = NUM_RESAMPLES
         outside=evidence.outside,
         light=evidence.change,
     )
-    return replace(found, warnings=tuple(_warnings(found, evidence.num_unreadable)))
+    return replace(found, warnings=tuple(_warnings(found, evidence)))
 
 
 def effective_size(weights: Floats) -> float:
@@ -219,7 +219,7 @@ def _weights(
     return capped_odds(logits[~is_test]) * held.shares[rows], area
 
 
-def _warnings(found: Expectation, num_unreadable: int) -> Iterator[str]:
+def _warnings(found: Expectation, evidence: Evidence) -> Iterator[str]:
     if found.told_apart_after > _TOLD_APART:
         yield (
             f"what the photos asked about have that held-out photos have not is more than their "
@@ -243,8 +243,14 @@ def _warnings(found: Expectation, num_unreadable: int) -> Iterator[str]:
             "these photos are harder than those at home. Training on photos changed in the same "
             "way often helps: chajong audit DATA says how the light differs and what to --set."
         )
-    if num_unreadable:
+    if evidence.num_learned:
         yield (
-            f"{num_unreadable:,} photo(s) asked about cannot be read and are not in the value; a "
-            "uniform guess costs the logarithm of the number of classes each."
+            f"{evidence.num_learned:,} photo(s) asked about are files that were learned from. "
+            "Models know them, so that the mean scores better on them than said, and than on new "
+            "photos."
+        )
+    if evidence.num_unreadable:
+        yield (
+            f"{evidence.num_unreadable:,} photo(s) asked about cannot be read and are not in the "
+            "value; a uniform guess costs the logarithm of the number of classes each."
         )

@@ -271,6 +271,21 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_if_any(path: Path) -> str | None:
+    """Name a file by its content, where that can be read.
+
+    Args:
+        path: The file.
+
+    Returns:
+        64 hexadecimal digits; none if it cannot be read, which is told of where it is looked at.
+    """
+    try:
+        return sha256_of(path)
+    except OSError:
+        return None
+
+
 @contextmanager
 def locked(path: Path, *, wait: bool) -> Iterator[bool]:
     """Hold a lock file, so that two processes do not write one thing.

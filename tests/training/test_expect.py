@@ -69,6 +69,7 @@ def test_held_out_photos_are_asked_of_the_model_that_has_not_seen_them(
     assert [run.labels.names[place] for place in found.truth] == list(table.labels or ())
     assert len(set(found.groups.tolist())) == 48 < len(found.groups)
     np.testing.assert_array_equal(found.measures, found.shifted_measures)
+    assert found.num_learned == len(found.asked_measures)  # as is said: none of them is new
 
 
 def test_held_out_photos_are_made_as_dark_as_those_asked_about(run: Run, dark: Path) -> None:
@@ -80,7 +81,7 @@ def test_held_out_photos_are_made_as_dark_as_those_asked_about(run: Run, dark: P
     assert shown == pytest.approx(there, abs=0.02)
     assert np.exp(found.change.exposure) == pytest.approx(0.5, abs=0.1)
     assert not np.allclose(found.shifted, found.plain, atol=1e-2)
-    assert found.num_unreadable == 1
+    assert (found.num_unreadable, found.num_learned) == (1, 0)
     # The mean of the models is what `predict` says of the photos.
     said = predict(run, dark, CPU)
     mean = np.exp(geometric_mean(found.asked))

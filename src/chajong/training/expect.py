@@ -15,6 +15,7 @@ from chajong.errors import DataError, RunError
 from chajong.evidence import Evidence, check_enough, share_outside
 from chajong.expectation import Expectation
 from chajong.expectation import expect as conclude
+from chajong.files import sha256_if_any
 from chajong.held_out import whole_table
 from chajong.photos.cache import build_cache, default_cache_folder
 from chajong.photos.layout import PhotoRef, find_unlabelled
@@ -122,6 +123,7 @@ def gather(
         outside=_outside(shown[0], asked[0], held.groups),
         change=change,
         num_unreadable=len(refs) - len(asked[0].measures),
+        num_learned=sum(sha256_if_any(ref.path) in held.files for ref in refs),
     )
 
 

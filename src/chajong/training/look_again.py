@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from chajong.errors import DataError
 from chajong.evidence import MIN_PHOTOS
-from chajong.files import sha256_of
+from chajong.files import sha256_if_any
 from chajong.held_out import whole_table
 from chajong.manifest import Manifest
 from chajong.photos.layout import PhotoRef, find_unlabelled
@@ -73,7 +73,7 @@ def asker(
     ):
         if len(some) == most:
             break
-        if _content(refs[place].path) in learned:
+        if sha256_if_any(refs[place].path) in learned:
             num_learned += 1
         else:
             some.append(refs[place])
@@ -132,11 +132,4 @@ def _held_out(
 
 
 def _is_another(path: Path, sha256: str) -> bool:
-    return _content(path) not in (sha256, None)
-
-
-def _content(path: Path) -> str | None:
-    try:
-        return sha256_of(path)
-    except OSError:  # told of when it is looked at
-        return None
+    return sha256_if_any(path) not in (sha256, None)
