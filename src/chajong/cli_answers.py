@@ -40,7 +40,7 @@ def evaluate(
     """Score predictions as the competition does, with intervals, and by maker and model."""
     from chajong.api_answers import evaluate as score
 
-    check_ending(reliability, ".png")
+    check_ending(reliability, ".png", "--reliability")
     found = score(
         predictions,
         labels,

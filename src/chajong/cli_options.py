@@ -41,15 +41,16 @@ CatalogueOption = Annotated[
 ]
 
 
-def check_ending(out: Path | None, ending: str) -> None:
+def check_ending(out: Path | None, ending: str, option: str = "--out") -> None:
     """Refuse a name that promises something else than is written, before the work.
 
     Args:
         out: The file to write, if any.
         ending: How its name must end, such as `.json`.
+        option: What names it.
 
     Raises:
         ChajongError: If it does not.
     """
     if out is not None and out.suffix != ending:
-        raise ChajongError(f"--out must end in {ending}. Got {out}.")
+        raise ChajongError(f"{option} must end in {ending}. Got {out}.")
