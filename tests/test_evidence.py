@@ -41,16 +41,6 @@ def test_groups_are_drawn_whole() -> None:
     assert sum(times[held.units == unit][0] for unit in range(50)) == 50
 
 
-def test_equal_classes_count_as_one() -> None:
-    evidence, _ = World().draw(0)
-    pair = np.array([0, 0, *range(2, NUM_CLASSES)])
-    found = judge_held_out(replace(evidence, canonical=pair)).losses
-    probs = np.exp(evidence.shifted.astype(np.float64))
-    truth = evidence.truth
-    expected = np.where(truth < 2, probs[:, :2].sum(axis=1), probs[np.arange(len(truth)), truth])
-    np.testing.assert_allclose(found, -np.log(expected), rtol=1e-5)
-
-
 @pytest.mark.parametrize(("num_models", "noise"), [(2, 1.0), (3, 1.0), (3, 2.0), (5, 1.0)])
 def test_the_loss_of_a_mean_of_models_is_foretold(num_models: int, noise: float) -> None:
     world = World(3000, 3000, num_models, noise=noise, sharpness=1.3)

@@ -100,6 +100,13 @@ def test_sides_of_other_classes_choose_among_the_shared_ones(tmp_path: Path) -> 
     np.testing.assert_allclose(found.gaps, 0, atol=1e-6)
     told = "1 known to {} only; both choose among the 2 that both know"
     assert f"{'classes':<12} {told.format(a.folder)}" in known_differences(*sides)
+    # An answer that holds the shared ones all but impossible is a choice among them, too.
+    sure = np.tile(np.array([-900, -901, 0], np.float32), (len(table.ids), 1, 1))
+    replace(table, log_probs=sure).save(tmp_path / "sure.parquet")
+    found = pair(open_side([tmp_path / "sure.parquet"]), sides[1])
+    first = np.array([name == NAMES[0] for name in found.classes])
+    wanted = np.log1p(np.exp(-1)) + np.where(first, 0, 1)
+    np.testing.assert_allclose(found.losses_a[0], wanted, atol=1e-4)
     # A class by its other name is one that both know.
     labels = tuple({NAMES[2]: "라"}.get(label, label) for label in LABELS)
     renamed = replace(table, classes=(*NAMES[:2], "라"), labels=labels)

@@ -57,10 +57,10 @@ def test_probabilities_are_the_geometric_mean_of_the_views() -> None:
 
 def test_probabilities_come_in_the_order_asked() -> None:
     predictions = made()
-    found = predictions.probabilities_of(["c", "a"])
+    found = np.exp(predictions.log_probs_of(["c", "a"]))
     np.testing.assert_array_equal(found, predictions.probabilities()[[2, 0]])
     with pytest.raises(PredictionsError, match=r"^1 of 2 photos are not in the table.*: 'x'\."):
-        predictions.probabilities_of(["a", "x"])
+        predictions.log_probs_of(["a", "x"])
 
 
 def test_probabilities_keep_what_is_tiny() -> None:

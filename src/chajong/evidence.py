@@ -1,7 +1,7 @@
 """What is known of photos before their answers are, and what the answers of models foretell.
 
-Shapes: n held-out photos, m photos asked about, k models, c classes, d measures, f features,
-t heats.
+Shapes: n held-out photos, m photos asked about, k models, c classes (equal ones are one),
+d measures, f features, t heats.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from chajong.errors import PredictionsError
 from chajong.metrics import MOST_LOSS
 from chajong.photos.tone import AS_IT_IS, ToneChange
-from chajong.pooling import geometric_mean, merged
+from chajong.pooling import geometric_mean
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +38,6 @@ class Evidence:
         measures: (n, d) of the held-out photos as they are.
         shifted_measures: (n, d) once they look like the others.
         asked_measures: (m, d) of the photos asked about.
-        canonical: (c,) the class that each class counts as.
         outside: Share of the photos asked about that lie outside of what was learned.
         change: What was done to the held-out photos.
         num_unreadable: Photos asked about that cannot be read, and are not among the m.
@@ -53,7 +52,6 @@ class Evidence:
     measures: NDArray[np.float32]
     shifted_measures: NDArray[np.float32]
     asked_measures: NDArray[np.float32]
-    canonical: NDArray[np.intp]
     outside: float = 0.0
     change: ToneChange = AS_IT_IS
     num_unreadable: int = 0
@@ -239,9 +237,8 @@ def judge_held_out(evidence: Evidence) -> HeldOut:
     Returns:
         What became of them.
     """
-    place = np.unique(evidence.canonical, return_inverse=True)[1]
-    truth = place[evidence.truth][:, None]
-    shifted, plain = (_merged(x, evidence.canonical) for x in (evidence.shifted, evidence.plain))
+    truth = evidence.truth[:, None]
+    shifted, plain = _clipped(evidence.shifted), _clipped(evidence.plain)
     _, units, sizes = np.unique(evidence.groups, return_inverse=True, return_counts=True)
     return HeldOut(
         losses=-np.take_along_axis(shifted, truth, axis=1)[:, 0],
@@ -261,7 +258,7 @@ def foretell(evidence: Evidence) -> Laws:
     Returns:
         Mean losses at every heat.
     """
-    asked = np.stack([_merged(each, evidence.canonical) for each in evidence.asked])
+    asked = _clipped(evidence.asked)
     logits = asked.mean(axis=0)
     mean = geometric_mean(asked)
     own = [foretold(each, -each[None])[0].mean(axis=0) for each in asked]
@@ -276,9 +273,9 @@ def foretell(evidence: Evidence) -> Laws:
     )
 
 
-def _merged(log_probs: NDArray[np.float32], canonical: NDArray[np.intp]) -> Floats:
-    # (n, distinct classes), clipped as scoring does.
-    clipped: Floats = np.maximum(merged(log_probs.astype(np.float64), canonical), -MOST_LOSS)
+def _clipped(log_probs: NDArray[np.float32]) -> Floats:
+    # As scoring does.
+    clipped: Floats = np.maximum(log_probs.astype(np.float64), -MOST_LOSS)
     return clipped
 
 

@@ -126,6 +126,15 @@ class Labels:
         found.setflags(write=False)  # it is everybody's
         return found
 
+    @cached_property
+    def merged_places(self) -> NDArray[np.intp]:
+        """Give each class its column once equal classes are one.
+
+        Returns:
+            (c,) columns, in the order of `pooling.merged` and `metrics.merged_probs`.
+        """
+        return np.unique(self.canonical, return_inverse=True)[1]
+
     @property
     def fingerprint(self) -> str:
         """Name these labels by their content.

@@ -23,6 +23,7 @@ from chajong.held_out import out_of_fold
 from chajong.labels import Labels
 from chajong.manifest import Manifest
 from chajong.metrics import outcomes
+from chajong.pooling import log_total
 from chajong.predictions import Predictions
 from chajong.run import Run
 from chajong.wording import listed
@@ -31,7 +32,6 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 _SEEDS = {"train.seed", "folds.seed"}
-_LEAST = 1e-30  # so that an answer which holds all shared classes impossible stays one
 
 
 @dataclass(frozen=True, eq=False)
@@ -342,10 +342,8 @@ def _outcomes(
         first = {counted[name]: name for name in reversed(names)}
         # Equal by way of a class that this side does not know, too.
         own = Labels(names, tuple((n, first[counted[n]]) for n in names if n != first[counted[n]]))
-        probs = table.probabilities_of(ids)
-        if len(kept) < len(table.classes):
-            probs = probs[:, kept]
-            probs = probs / np.maximum(probs.sum(axis=1, keepdims=True), _LEAST)
+        said = table.log_probs_of(ids)[:, kept]
+        probs = np.exp(said - log_total(said))  # of the shared classes, however unlikely they are
         found = outcomes(probs, own.indices([answers[id_] for id_ in ids]), own.canonical)
         losses.append(found.losses)
         right.append(found.top == found.truth)

@@ -5,6 +5,8 @@ A voice is one view of one member. Everything is in natural logarithms of probab
 Shapes: n photos, k voices, c classes, g groups of equal classes.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -158,6 +160,20 @@ def geometric_mean(members: NDArray[np.floating], axis: int = 0) -> NDArray[np.f
     logits = members.mean(axis=axis, dtype=np.float64)
     mean: NDArray[np.float64] = logits - log_total(logits)
     return mean
+
+
+def in_turn(runs: Sequence[NDArray[AnyFloat]]) -> list[NDArray[AnyFloat]]:
+    """Let the k-th model of a run go with the k-th of the others, each as often as its fellows.
+
+    Args:
+        runs: Of each run, (j, ...) what its j models say; j may differ.
+
+    Returns:
+        The same, (l, ...): three models of one run and five of another go together in fifteen
+        ways.
+    """
+    turns = np.arange(math.lcm(*map(len, runs)))
+    return [said[turns % len(said)] for said in runs]
 
 
 def merged(voices: NDArray[AnyFloat], canonical: NDArray[np.intp]) -> NDArray[AnyFloat]:

@@ -97,14 +97,14 @@ class Predictions:
         with np.errstate(under="ignore"):
             return np.exp(geometric_mean(self.log_probs, axis=1))
 
-    def probabilities_of(self, ids: Sequence[str]) -> NDArray[np.float64]:
-        """Take them of some photos, in the order asked.
+    def log_probs_of(self, ids: Sequence[str]) -> NDArray[np.float64]:
+        """Take the geometric mean of the views of some photos, in the order asked.
 
         Args:
             ids: n photos.
 
         Returns:
-            (n, c) as `probabilities`.
+            (n, c) logarithms of what `probabilities` gives.
 
         Raises:
             PredictionsError: If a photo is not in the table.
@@ -115,7 +115,7 @@ class Predictions:
                 f"{len(unknown):,} of {len(ids):,} photos are not in the table of predictions: "
                 f"{listed(unknown, 3)}. Ask for photos that it has."
             )
-        return self.probabilities()[[places[id_] for id_ in ids]]
+        return geometric_mean(self.log_probs[[places[id_] for id_ in ids]], axis=1)
 
     def truth(self) -> dict[str, str]:
         """Give the true classes that came with the predictions.

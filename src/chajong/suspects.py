@@ -86,9 +86,9 @@ def find_suspects(
     ids = [id_ for id_, ok in zip(predictions.ids, predictions.ok, strict=True) if ok]
     truth = predictions.truth()
     given = labels.indices([truth[id_] for id_ in ids])
-    kept, place = np.unique(labels.canonical, return_inverse=True)
+    kept = np.unique(labels.canonical)
     probs = merged_probs(predictions.probabilities()[predictions.ok], labels.canonical)
-    own = place[given]
+    own = labels.merged_places[given]
     other = _other(probs, own)
     rows = np.arange(len(own))
     p_given, p_other = probs[rows, own], probs[rows, other]
@@ -100,7 +100,7 @@ def find_suspects(
             # Two labels for one picture: one of them is wrong, whatever the models think.
             score[row] = 0.5 + score[row] / 2
             suggested[row] = said
-            p_other[row] = probs[row, place[labels.index(said)]]
+            p_other[row] = probs[row, labels.merged_places[labels.index(said)]]
     table = pl.DataFrame(
         {
             "id": ids,

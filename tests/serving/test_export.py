@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from chajong.blending.blend import Blend, Member
+from chajong.blending.subject import Subject
 from chajong.bundle import Bundle
 from chajong.bundle_facts import Proof
 from chajong.catalogue import Car, Catalogue
@@ -22,7 +23,7 @@ from chajong.errors import BundleError, DataError, RunError
 from chajong.graph import OUTPUTS, Output
 from chajong.labels import Labels
 from chajong.photos.layout import PhotoRef
-from chajong.pooling import Vector
+from chajong.pooling import Vector, geometric_mean, mean_of_networks
 from chajong.run import Run
 from chajong.serving.engine import Engine
 from chajong.serving.proof import Truth, failures
@@ -77,6 +78,18 @@ def test_a_bundle_answers_as_its_blend(run: Run, photos: Path, tmp_path: Path) -
     np.testing.assert_allclose(answers(bundle, few), wanted, atol=1e-5)
     assert str(run.folder) not in (bundle.folder / "bundle.json").read_text(encoding="utf-8")
     assert bundle.card()["held_out_score"] is None
+
+
+def test_equal_classes_of_a_run_are_one_to_its_networks(run: Run) -> None:
+    labels = Labels(run.labels.names, ((run.labels.names[0], run.labels.names[1]),))
+    subject = Subject(run.folder, (replace(run, labels=labels),))
+    num = len(labels.names)
+    drawn = np.random.default_rng(0).normal(0, 3, (50, 4, len(run.recipe.infer.views), num))
+    said = (drawn - np.log(np.exp(drawn).sum(axis=-1, keepdims=True))).astype(np.float32)
+    # As `predict` does with a run.
+    wanted = geometric_mean(mean_of_networks(said, "log", labels.canonical), axis=1)
+    found = subject.joined().answer_of_networks([said])
+    np.testing.assert_allclose(np.exp(found), np.exp(wanted), atol=1e-5)
 
 
 class Mean(nn.Module):

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 
 from chajong.errors import DataError, PredictionsError, RunError
+from chajong.labels import Labels
 from chajong.photos.tone import AS_IT_IS, change_tone
-from chajong.pooling import geometric_mean
+from chajong.pooling import geometric_mean, merged
 from chajong.predictions import Predictions
-from chajong.recipe import Infer
+from chajong.recipe import Folds, Infer
 from chajong.recipe_model import Data
 from chajong.run import Run
-from chajong.training.expect import expect, gather, toned
+from chajong.training.expect import expect, gather, mean_of_runs, toned
 from chajong.training.predict import predict
 from chajong.training.train import Options, train
 from tests.training.processes import command
@@ -89,15 +90,39 @@ def test_held_out_photos_are_made_as_dark_as_those_asked_about(run: Run, dark: P
 
 
 def test_several_runs_are_judged_by_their_mean(folder: Path, run: Run, photos: Path) -> None:
-    recipe = make_recipe(train_seed=2, data=Data(size_px=40), infer=Infer(views=("plain", "flip")))
+    recipe = make_recipe(
+        train_seed=2,
+        folds=Folds(num_folds=3),
+        data=Data(size_px=40),
+        infer=Infer(views=("plain", "flip")),
+    )
     second = train(photos, recipe, Options(out=folder / "second", device=CPU))
     assert second is not None
     both, first, other = (gather(runs, photos, CPU) for runs in ([run, second], [run], [second]))
-    for name in ("plain", "shifted", "asked"):
+    for name in ("plain", "shifted"):
         mean = geometric_mean(np.stack([getattr(first, name), getattr(other, name)]))
         np.testing.assert_allclose(np.exp(getattr(both, name)), np.exp(mean), atol=1e-5)
+    # Two models of one and three of the other go together in six ways, whose mean is theirs.
+    assert len(both.asked) == 6
+    mean = geometric_mean(np.stack([geometric_mean(each.asked) for each in (first, other)]))
+    np.testing.assert_allclose(np.exp(geometric_mean(both.asked)), np.exp(mean), atol=1e-5)
+    assert expect([run, second], photos, CPU).num_models == 3
     table = Predictions.load(second.predictions_path)
     np.testing.assert_allclose(np.exp(other.shifted), table.probabilities(), atol=1e-5)
+
+
+def test_equal_classes_are_one_before_a_mean_is_taken(run: Run, photos: Path) -> None:
+    labels = Labels(run.labels.names, ((run.labels.names[0], run.labels.names[1]),))
+    alike = replace(run, labels=labels)
+    apart, found = gather([run], photos, CPU), gather([alike], photos, CPU)
+    for name in ("plain", "shifted", "asked"):
+        wanted = merged(getattr(apart, name), labels.canonical)
+        np.testing.assert_allclose(getattr(found, name), wanted, atol=1e-5)
+    np.testing.assert_array_equal(found.truth, np.array([0, 0, 1])[apart.truth])
+    # Two runs, each sure of another one of the two, agree.
+    sure = np.log(np.array([[[0.9, 0.02, 0.08]], [[0.02, 0.9, 0.08]]], np.float32))
+    joined = mean_of_runs(list(sure), labels)
+    np.testing.assert_allclose(np.exp(joined), [[0.92, 0.08]], atol=1e-6)
 
 
 def test_the_command_says_and_writes_it(run: Run, dark: Path, tmp_path: Path) -> None:

@@ -128,6 +128,8 @@ class Blend:
         averaging: A temperature for the mean of all models, which is then used; none where no
             photos without labels were given, or these told nothing.
         made: How it was made; none where that is not on record.
+        merges_views: Whether the views of equal classes are joined as of one class; not in what a
+            run is exported as, which takes the mean of its views class by class.
         format: Version of the file.
     """
 
@@ -140,6 +142,7 @@ class Blend:
     candidates: tuple[Candidate, ...]
     averaging: Averaging | None = None
     made: Making | None = None
+    merges_views: bool = True
     format: int = _FORMAT
 
     def __post_init__(self) -> None:
@@ -208,6 +211,8 @@ class Blend:
             (n, c) log-probabilities, normalised.
         """
         voices = np.concatenate(said, axis=1)
+        if not self.merges_views:
+            return self.fitted(voices)
         canonical = self.labels.canonical
         return spread(self.fitted(merged(voices, canonical)), voices, canonical)
 

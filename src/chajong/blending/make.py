@@ -3,7 +3,6 @@
 Shapes: n photos, k voices, c classes.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -21,7 +20,7 @@ from chajong.errors import DataError, RunError
 from chajong.evidence import MIN_PHOTOS
 from chajong.file_names import OUT_OF_FOLD, SCORE
 from chajong.labels import Labels
-from chajong.pooling import Floats, merged, spread
+from chajong.pooling import Floats, in_turn, merged, spread
 from chajong.predictions import Predictions
 from chajong.progress import say
 from chajong.record import now
@@ -159,8 +158,7 @@ def _groups(run: Run, ids: Sequence[str]) -> Places:
 
 def _columns(table: Predictions, labels: Labels) -> Places:
     # (n,) where the true class of each photo is once equal classes are merged.
-    truth = labels.indices(list(table.truth().values()))
-    return np.searchsorted(np.unique(labels.canonical), labels.canonical[truth])
+    return labels.merged_places[labels.indices(list(table.truth().values()))]
 
 
 def _members(runs: Sequence[Run], data: Table, found: Selection) -> tuple[Member, ...]:
@@ -188,10 +186,7 @@ def _averaging(
         if len(mine):
             said.append(merged(ask(run, tuple(data.views[k] for k in mine)), labels.canonical))
             places.append(mine)
-    # The k-th model of a run goes with the k-th of the others, and each comes as often as its
-    # fellows: three of one run and five of another go together in fifteen ways.
-    most = np.arange(math.lcm(*map(len, said)))
-    voices = np.concatenate([each[most % len(each)] for each in said], axis=2)
+    voices = np.concatenate(in_turn(said), axis=2)
     readable = np.isfinite(voices).all(axis=(0, 2, 3))
     if readable.sum() < MIN_PHOTOS:
         raise DataError(

@@ -112,8 +112,7 @@ class Subject:
 
         Returns:
             The blend; of a run, a blend of one: the mean of the views, as
-            `Predictions.probabilities` takes it, and classes that count as one keep the
-            probabilities that the networks give them.
+            `Predictions.probabilities` takes it.
         """
         if self.blend is not None:
             members = [replace(each, run=Path(each.run).name) for each in self.blend.members]
@@ -121,4 +120,7 @@ class Subject:
         run = self.runs[0]
         views = run.recipe.infer.views
         member = Member(self.name, run.fingerprint, views, (1 / len(views),) * len(views))
-        return Blend(run.labels.names, (), (member,), "log", 1.0, None, ())
+        labels = run.labels
+        return Blend(
+            labels.names, labels.equal, (member,), "log", 1.0, None, (), merges_views=False
+        )

@@ -204,4 +204,4 @@ def out_of_fold(path: Path, ids: Sequence[str], labels: Labels) -> NDArray[np.fl
             f"The out-of-fold table of the teacher {path} cannot teach: {what}. Train a teacher "
             "on the same data, all of its folds."
         )
-    return table.probabilities_of(ids)
+    return np.exp(table.log_probs_of(ids))

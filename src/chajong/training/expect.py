@@ -17,11 +17,12 @@ from chajong.expectation import Expectation
 from chajong.expectation import expect as conclude
 from chajong.files import sha256_if_any
 from chajong.held_out import whole_table
+from chajong.labels import Labels
 from chajong.photos.cache import build_cache, default_cache_folder
 from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.photos.stream import good_pixels, read_batches
 from chajong.photos.tone import MEASURES, change_tone, fit_change, levels, measures
-from chajong.pooling import geometric_mean
+from chajong.pooling import geometric_mean, in_turn, merged
 from chajong.predictions import Predictions
 from chajong.progress import Progress
 from chajong.recipe import Recipe
@@ -35,7 +36,6 @@ from chajong.training.world import pick_device
 
 _BATCH = 64
 _PADDING = 128  # the grey around letterboxed photos, which no light changes
-_LEAST = -100.0  # instead of minus infinity; scoring clips long before
 
 Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -67,7 +67,9 @@ def expect(
     """  # noqa: DOC502 raised by `gather`
     found = conclude(gather(runs, photos, device, cache_folder, seed), seed)
     return replace(
-        found, warnings=(*found.warnings, *(line for run in runs for line in run.caution))
+        found,
+        num_models=max(len(run.done) for run in runs),
+        warnings=(*found.warnings, *(line for run in runs for line in run.caution)),
     )
 
 
@@ -111,15 +113,16 @@ def gather(
     ]
     labels = runs[0].labels
     return Evidence(
-        plain=_mean([_plain(table, held.ids) for table in tables]),
-        shifted=_mean([look.log_probs for look in shown]),
-        truth=labels.indices(list(held.labels)),
+        plain=mean_of_runs([table.log_probs_of(held.ids) for table in tables], labels),
+        shifted=mean_of_runs([look.log_probs for look in shown], labels),
+        truth=labels.merged_places[labels.indices(list(held.labels))],
         groups=held.groups,
-        asked=_pooled([look.log_probs for look in asked]),
+        # A held-out photo has an answer of one model of each run, and so has one asked about, in
+        # all the ways that these go together.
+        asked=mean_of_runs(in_turn([look.log_probs for look in asked]), labels),
         measures=before,
         shifted_measures=shown[0].measures,
         asked_measures=asked[0].measures,
-        canonical=labels.canonical,
         outside=_outside(shown[0], asked[0], held.groups),
         change=change,
         num_unreadable=len(refs) - len(asked[0].measures),
@@ -281,21 +284,19 @@ def _chunks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
         yield rows[start : start + _BATCH]
 
 
-def _plain(table: Predictions, ids: Sequence[str]) -> Floats:
-    with np.errstate(divide="ignore"):
-        log_probs = np.log(table.probabilities_of(ids))
-    return np.maximum(log_probs, _LEAST).astype(np.float32)
+def mean_of_runs(runs: Sequence[NDArray[np.floating]], labels: Labels) -> Floats:
+    """Take the geometric mean of runs, equal classes as one for each before it is taken.
 
+    Args:
+        runs: Of each (..., c) log-probabilities.
+        labels: The classes.
 
-def _mean(members: Sequence[Floats]) -> Floats:
-    return geometric_mean(np.stack(members)).astype(np.float32)
-
-
-def _pooled(members: Sequence[Floats]) -> Floats:
-    # A held-out photo has an answer of one model of each run. What is asked about has as many
-    # such means as the run with most models: its k-th model with the k-th of the others.
-    most = max(len(each) for each in members)
-    return np.stack([_mean([each[k % len(each)] for each in members]) for k in range(most)])
+    Returns:
+        (..., g) log-probabilities, in the order of `merged`.
+    """
+    return geometric_mean(np.stack([merged(each, labels.canonical) for each in runs])).astype(
+        np.float32
+    )
 
 
 def _outside(shown: _Shown, asked: _Asked, groups: NDArray[np.int64]) -> float:

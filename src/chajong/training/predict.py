@@ -146,13 +146,12 @@ def look_apart(run: Run, refs: Sequence[PhotoRef], views: Sequence[str]) -> NDAr
     Raises:
         RunError: If there are no models.
     """  # noqa: DOC502 raised by `_looks`
-    models, canonical = run.done, run.labels.canonical
+    models = run.done
     shape = (len(models), len(refs), len(views), len(run.labels.names))
     log_probs, start = np.full(shape, np.nan, np.float32), 0
     for some, places, said in _looks(run, models, refs, views):
-        for model in range(len(models)) if len(places) else ():
-            own = said[:, model : model + 1]
-            log_probs[model, start + places] = mean_of_networks(own, "log", canonical)
+        if len(places):
+            log_probs[:, start + places] = said.swapaxes(0, 1)
         start += len(some)
     return log_probs
 
