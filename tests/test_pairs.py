@@ -144,9 +144,14 @@ def test_a_score_that_chose_its_epoch_is_told_of(tmp_path: Path) -> None:
     labels = labels_of(40)
     a = make_run(tmp_path / "a", labels, answers(labels, 1.0))
     b = make_run(tmp_path / "b", labels, answers(labels, 1.0), recipe("train.keep=best"))
-    lines = known_differences(open_side([a.folder]), open_side([b.folder]))
-    assert lines[-1] == b.caution[0]
+    for side in (b.folder, b.predictions_path, b.held_out_path("0")):
+        lines = known_differences(open_side([a.folder]), open_side([side]))
+        assert lines[-1] == b.caution[0]
     assert not a.caution
+    # A student of a table, whose teacher knew what it is checked on.
+    taught = replace(b, recipe=recipe("distil.alpha=0.7"))
+    assert "the teacher had learned labels" in taught.caution[0]
+    assert not replace(b, recipe=recipe("distil.alpha=0.7", "distil.online=true")).caution
 
 
 def test_what_is_not_shared_is_counted(tmp_path: Path) -> None:

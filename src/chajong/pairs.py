@@ -45,6 +45,7 @@ class Side:
         runs: The runs that the tables are of; empty for a blend or a file.
         manifest: The photos, with their near-duplicates; none where they are not known.
         about: What it is, where that is no run.
+        caution: What keeps its score from being all of the truth.
     """
 
     name: str
@@ -53,14 +54,15 @@ class Side:
     runs: tuple[Run, ...] = ()
     manifest: Manifest | None = None
     about: str = ""
+    caution: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse trainings that are not of one recipe, or not different.
 
         Raises:
-            RunError: If several runs differ in more than their seeds, or in nothing.
+            RunError: If several runs differ in more than their seeds.
             PredictionsError: If a table is of photos that the model may have learned from, or
-                has no photos with an answer.
+                has no answers.
         """
         for run in self.runs[1:]:
             others = recipe_paths(self.runs[0], run) - _SEEDS
@@ -196,10 +198,27 @@ def open_side(paths: Sequence[Path]) -> Side:
         tables = tuple(Predictions.load(each) for each in paths)
         equal = Labels.of(tables[0].classes).equal
         about = f"{path} is a table; its recipe is not known"
-        return Side(str(path), tables, equal, manifest=photos_of(path), about=about)
-    runs = tuple(Run.load(each) for each in paths)
-    tables = tuple(out_of_fold(run) for run in runs)
-    return Side(str(path), tables, runs[0].labels.equal, runs, runs[0].manifest())
+        runs = _runs_of(path)
+        manifest = runs[0].manifest() if runs else None
+        return Side(str(path), tables, equal, (), manifest, about, _caution(runs))
+    return side_of(tuple(Run.load(each) for each in paths))
+
+
+def side_of(runs: tuple[Run, ...]) -> Side:
+    """Make trainings of one recipe a side.
+
+    Args:
+        runs: At least one.
+
+    Returns:
+        The side.
+
+    Raises:
+        ChajongError: If one has no out-of-fold predictions, or they do not belong to one recipe.
+    """  # noqa: DOC502 raised by what it calls
+    first, tables = runs[0], tuple(out_of_fold(run) for run in runs)
+    manifest, caution = first.manifest(), _caution(runs)
+    return Side(str(first.folder), tables, first.labels.equal, runs, manifest, "", caution)
 
 
 def photos_of(table: Path) -> Manifest | None:
@@ -211,11 +230,22 @@ def photos_of(table: Path) -> Manifest | None:
     Returns:
         Their manifest; none where it is not known.
     """
+    runs = _runs_of(table)
+    return runs[0].manifest() if runs else None
+
+
+def _runs_of(table: Path) -> tuple[Run, ...]:
+    # The run that it lies in, or the members of the blend, as far as they are where they were.
     folder = table.parent
     if Blend.is_in(folder):
-        folder = Path(Blend.load(folder).members[0].run)
-    found = next((f for f in (folder, folder.parent) if Run.is_in(f)), None)
-    return None if found is None else Run.load(found).manifest()
+        folders = [Path(member.run) for member in Blend.load(folder).members]
+    else:
+        folders = [folder, folder.parent]
+    return tuple(Run.load(each) for each in folders if Run.is_in(each))
+
+
+def _caution(runs: Sequence[Run]) -> tuple[str, ...]:
+    return tuple(line for run in runs for line in run.caution)
 
 
 def pair(a: Side, b: Side) -> Pairs:
@@ -284,7 +314,7 @@ def known_differences(a: Side, b: Side) -> tuple[str, ...]:
         for side in (a, b)
         if (own := {counted[name] for table in side.tables for name in table.classes}) > known
     ]
-    unsure += [line for side in (a, b) for run in side.runs for line in run.caution]
+    unsure += [line for side in (a, b) for line in side.caution]
     if a.manifest is None and b.manifest is None:
         unsure.append("near-duplicates are not known and count as photos of their own")
     if not a.runs or not b.runs:
@@ -301,8 +331,9 @@ def known_differences(a: Side, b: Side) -> tuple[str, ...]:
 def _open_blend(path: Path) -> Side:
     blend, file = Blend.load(path), path / OUT_OF_FOLD
     about = f"{path} is a blend of {listed([Path(member.run).name for member in blend.members])}"
-    tables = (Predictions.load(file),)
-    return Side(str(path), tables, blend.equal, manifest=photos_of(file), about=about)
+    tables, runs = (Predictions.load(file),), _runs_of(file)
+    manifest = runs[0].manifest() if runs else None
+    return Side(str(path), tables, blend.equal, (), manifest, about, _caution(runs))
 
 
 def _contents(side: Side, id_: str) -> tuple[str, ...]:

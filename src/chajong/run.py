@@ -152,10 +152,18 @@ class Run:
     @property
     def caution(self) -> tuple[str, ...]:
         """What keeps the out-of-fold score from being all of the truth."""
-        if not self.recipe.train.chooses_by_score:
-            return ()
-        said = "the photos that this is the score of said when to stop, which flatters"
-        return (f"{self.name}: {said} (train.keep=best or train.patience)",)
+        said = []
+        if self.recipe.train.chooses_by_score:
+            said.append(
+                "the photos that this is the score of said when to stop, which flatters "
+                "(train.keep=best or train.patience)"
+            )
+        if self.recipe.distil is not None and not self.recipe.distil.online:
+            said.append(
+                "the teacher had learned labels of the photos that this is the score of, which "
+                "flatters a little (distil.online=false)"
+            )
+        return tuple(f"{self.name}: {each}" for each in said)
 
     def score(self) -> Score | None:
         """Read the score.

@@ -21,7 +21,14 @@ from chajong.recipe_model import Data, Model
 from chajong.recipe_train import Distil, Mix, Taxonomy
 from chajong.recipes import RECIPES
 from chajong.run import Run
-from chajong.training.distil import load_teacher, networks_of, out_of_fold, relatives, soft_targets
+from chajong.training.distil import (
+    fingerprint_of,
+    load_teacher,
+    networks_of,
+    out_of_fold,
+    relatives,
+    soft_targets,
+)
 from chajong.training.infer import Eye
 from chajong.training.look_again import look_again
 from chajong.training.rerun import rerun
@@ -236,7 +243,7 @@ def test_a_student_knows_its_teacher(
     run = learn(photos, taught.folder, tmp_path / "run", recipe)
     record = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
     assert record["teacher"] == str(taught.folder)
-    assert record["teacher_fingerprint"] == taught.fingerprint
+    assert record["teacher_fingerprint"] == fingerprint_of(taught)
     assert run.done == ("0", "1")
     assert run.fingerprint != replace_teacher(run, "another").fingerprint
     # The same command finds all of it done; another teacher is refused.
@@ -246,6 +253,14 @@ def test_a_student_knows_its_teacher(
     record = json.loads((other / "run.json").read_text(encoding="utf-8"))
     (other / "run.json").write_text(json.dumps({**record, "teacher_fingerprint": "x"}))
     with pytest.raises(RunError, match="was taught by"):
+        learn(photos, other, tmp_path / "run", recipe)
+    # So is the same one trained anew, which says something else.
+    shutil.rmtree(other)
+    anew = Run.load(shutil.copytree(taught.folder, other))
+    table = Predictions.load(anew.predictions_path)
+    replace(table, log_probs=table.log_probs[:, :, ::-1]).save(anew.predictions_path)
+    assert anew.fingerprint == taught.fingerprint
+    with pytest.raises(RunError, match="or was trained anew"):
         learn(photos, other, tmp_path / "run", recipe)
 
 
@@ -262,8 +277,12 @@ def test_a_blend_teaches_one_model_of_every_photo(
         recipe = student(distil=Distil(online=online))
         out = tmp_path / f"all-{online}"
         run = learn(photos, tmp_path / "blend", out, recipe, fold="all")
-        assert run.record.teacher_fingerprint == blend.fingerprint
+        assert run.record.teacher_fingerprint == fingerprint_of(blend)
         assert run.done == ("all",)
+    before = fingerprint_of(run)
+    (weights,) = (run.folder / "all").glob("weights.*")
+    weights.write_bytes(weights.read_bytes() + b"x")
+    assert fingerprint_of(run) != before
     eyes = networks_of(load_teacher(tmp_path / "blend"), taught.labels, None, "all", CPU)
     assert len(eyes) == 2
 

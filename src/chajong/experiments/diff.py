@@ -9,8 +9,7 @@ import numpy as np
 from chajong.comparison import Comparison, compare
 from chajong.errors import PredictionsError, RunError
 from chajong.experiments.changes import Changes, changes_between
-from chajong.held_out import out_of_fold
-from chajong.pairs import Pairs, Side, pair
+from chajong.pairs import Pairs, pair, side_of
 from chajong.run import Run
 
 _SHOWN = 3
@@ -109,14 +108,10 @@ def diff(a: Run, b: Run) -> RunDiff:
     """  # noqa: DOC502 raised by what it calls
     changes = changes_between(a, b)
     try:
-        pairs = pair(_side(a), _side(b))
+        pairs = pair(side_of((a,)), side_of((b,)))
     except (RunError, PredictionsError) as error:
         return RunDiff(changes, None, f"not compared. {error}")
     return RunDiff(changes, compare(pairs, (str(a.folder), str(b.folder))), **_photos(pairs))
-
-
-def _side(run: Run) -> Side:
-    return Side(str(run.folder), (out_of_fold(run),), run.labels.equal, (run,), run.manifest())
 
 
 def _photos(pairs: Pairs) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from chajong.blending.blend import Blend
-from chajong.blending.members import members_of
+from chajong.blending.members import answers_of, members_of
 from chajong.catalogue import known_catalogue
 from chajong.errors import PredictionsError, RecipeError, RunError
 from chajong.file_names import OUT_OF_FOLD
+from chajong.files import fingerprint, sha256_of
 from chajong.labels import Labels
 from chajong.pooling import log_total
 from chajong.predictions import Predictions
@@ -46,6 +47,23 @@ def load_teacher(path: Path) -> Run | Blend:
     if run.done != run.models:
         raise RunError(f"The teacher {path} is not trained to the end. Train it first.")
     return run
+
+
+def fingerprint_of(teacher: Run | Blend) -> str:
+    """Name a teacher by what it says: one that was trained anew is another.
+
+    Args:
+        teacher: The teacher.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    said = []
+    for run in _runs_of(teacher):
+        # A model of every photo has no table; it says what its weights say.
+        weights = sorted(run.folder.glob("all/weights.*.safetensors"))
+        said += [answers_of(run), *map(sha256_of, weights)]
+    return fingerprint("teacher", teacher.fingerprint, said)
 
 
 def check_sides(teacher: Run | Blend, data: Data) -> None:

@@ -15,7 +15,7 @@ from chajong.experiments.sameness import Sameness, sameness
 from chajong.photos.audit import audit
 from chajong.progress import say
 from chajong.run import Run
-from chajong.training.distil import load_teacher
+from chajong.training.distil import fingerprint_of, load_teacher
 from chajong.training.train import Options, train
 from chajong.training.weights import build_network
 from chajong.training.world import join_world
@@ -98,7 +98,7 @@ def _check(run: Run, data: Path, options: Options) -> None:
             f"{run.folder} started from {run.record.weights}; now there is {weights}. Restore them."
         )
     if options.teacher is not None:
-        teacher = load_teacher(options.teacher).fingerprint
+        teacher = fingerprint_of(load_teacher(options.teacher))
         if teacher != run.record.teacher_fingerprint:
             raise RunError(
                 f"{run.folder} learned from the teacher {run.record.teacher_fingerprint}; now "

@@ -8,7 +8,6 @@ import polars as pl
 import torch
 from torch import nn
 
-from chajong.blending.blend import Blend
 from chajong.choices import Layout, Service
 from chajong.corrections import Corrections
 from chajong.environment import describe_environment
@@ -110,7 +109,7 @@ def _prepare(data: Path, recipe: Recipe, options: Options, world: World) -> Mate
     network, source = build_network(recipe.model, 2, options.allow_noncommercial)
     _try_out(network, recipe)
     corrections = Corrections.load(options.corrections) if options.corrections else None
-    teacher = _teacher(recipe, options)
+    teacher = _teacher_fingerprint(recipe, options)
     manifest = audit(data, options.layout, options.cache_folder)
     if corrections is not None:
         manifest = corrections.apply(manifest)
@@ -134,7 +133,7 @@ def _prepare(data: Path, recipe: Recipe, options: Options, world: World) -> Mate
         corrected=corrections.summary() if corrections is not None else None,
         corrections_file=_absolute(options.corrections),
         teacher=_absolute(options.teacher),
-        teacher_fingerprint=teacher.fingerprint if teacher is not None else None,
+        teacher_fingerprint=teacher,
         layout=options.layout,
         environment={**describe_environment(), "device": _device_name(world.device)},
     )
@@ -170,7 +169,7 @@ def _absolute(path: Path | None) -> str | None:
     return None if path is None else str(path.resolve())
 
 
-def _teacher(recipe: Recipe, options: Options) -> Run | Blend | None:
+def _teacher_fingerprint(recipe: Recipe, options: Options) -> str | None:
     if (recipe.distil is None) != (options.teacher is None):
         raise RecipeError(
             f"The recipe {recipe.name} learns from a teacher: say which run or blend with "
@@ -181,12 +180,13 @@ def _teacher(recipe: Recipe, options: Options) -> Run | Blend | None:
         )
     if options.teacher is None:
         return None
-    from chajong.training.distil import check_sides, load_teacher  # opens models as `predict` does
+    # They open models as `predict` does.
+    from chajong.training.distil import check_sides, fingerprint_of, load_teacher
 
     teacher = load_teacher(options.teacher)
     if recipe.distil is not None and recipe.distil.online:
         check_sides(teacher, recipe.data)
-    return teacher
+    return fingerprint_of(teacher)
 
 
 def _try_out(network: nn.Module, recipe: Recipe) -> None:
