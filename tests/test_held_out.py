@@ -7,7 +7,7 @@ import pytest
 
 import chajong
 from chajong.errors import RunError
-from chajong.held_out import out_of_fold, whole_table
+from chajong.held_out import learned, out_of_fold, whole_table
 from chajong.reporting.review import Review
 from chajong.run import Run
 from chajong.training.expect import expect
@@ -23,6 +23,16 @@ def test_a_finished_run_has_a_table(tmp_path: Path) -> None:
     assert len(whole_table(run).ids) == 40
     run.predictions_path.unlink()  # the folds have their own
     assert len(whole_table(run).ids) == 40
+
+
+def test_what_the_only_model_held_out_was_learned_by_none(tmp_path: Path) -> None:
+    whole = make_run(tmp_path / "whole", LABELS, answers(LABELS, 1.0))
+    photos = whole.manifest().trainable()
+    assert learned(whole) == set(photos["sha256"])
+    part = make_run(tmp_path / "part", LABELS, answers(LABELS, 1.0), done=("0",))
+    left_out = photos.filter(photos["id"].is_in(list(out_of_fold(part).ids)))["sha256"]
+    assert 0 < len(left_out) < 40
+    assert learned(part) == set(photos["sha256"]) - set(left_out)
 
 
 @pytest.mark.parametrize(

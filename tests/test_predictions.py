@@ -165,6 +165,8 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         (pl.col("log_prob_flip").arr.get(0).alias("log_prob_flip"), "'log_prob_flip' must be Arr"),
         (pl.lit(None, dtype=pl.String).alias("status"), "'status' has 3 empty rows"),
         (pl.lit("a").alias("id"), "cannot be used: Ids must be unique"),
+        (pl.Series("fold", [None, 0, 1], dtype=pl.Int64), "'fold' has 1 empty rows"),
+        (pl.lit("0").alias("fold"), "'fold' must be Int64; got String"),
     ],
 )
 def test_changed_files_are_refused(tmp_path: Path, column: pl.Expr, message: str) -> None:

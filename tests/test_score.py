@@ -101,6 +101,10 @@ def test_photos_that_do_not_match_are_refused() -> None:
         score(predictions, fewer)
     with pytest.raises(PredictionsError, match=r"1 id\(s\) without a prediction: 'X'"):
         score(predictions, truth | {"X": "K5"})
+    korean = replace(predictions, ids=("사진", *predictions.ids[1:]))
+    names = {unicodedata.normalize(form, "사진"): "K5" for form in ("NFC", "NFD")}
+    with pytest.raises(PredictionsError, match="'사진' are there in two Unicode forms"):
+        score(korean, {id_: truth[id_] for id_ in predictions.ids[1:]} | names)
 
 
 def test_ids_of_files_are_matched_by_stem_and_noted() -> None:
@@ -241,7 +245,7 @@ def test_levels_go_into_json_and_onto_a_terminal(tmp_path: Path) -> None:
         Score.load(tmp_path / "score.json")
 
 
-@pytest.mark.parametrize("header", ["ID,label", "\ufeffid,x,Label"])
+@pytest.mark.parametrize("header", ["ID,label", "\ufeffid,x,Label", "ID,Label,label"])
 def test_truth_is_read(tmp_path: Path, header: str) -> None:
     row = "사진,쏘나타" if header == "ID,label" else "사진,9,쏘나타"
     content = unicodedata.normalize("NFD", f"{header}\r\n{row}\r\n")
@@ -256,6 +260,10 @@ def test_truth_is_read(tmp_path: Path, header: str) -> None:
         ("a,b\nc,d\n", "no column 'ID', 'label'"),
         ("ID,label\na,b\na,c\n", "1 are repeated: 'a'"),
         ("ID,label\na,\n", "empty cell"),
+        (
+            "id,Id,label\na,b,c\n",
+            "several columns that may be 'ID': 'id', 'Id'. Call one of them ID",
+        ),
     ],
 )
 def test_truth_that_is_not_whole_is_refused(tmp_path: Path, content: str, message: str) -> None:

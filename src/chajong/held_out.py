@@ -1,5 +1,7 @@
 """What the models of a run said of the photos that they held out."""
 
+import polars as pl
+
 from chajong.errors import RunError
 from chajong.experiments.again import go_on_command
 from chajong.predictions import Predictions
@@ -41,7 +43,7 @@ def whole_table(run: Run) -> Predictions:
         run: The run, all folds trained.
 
     Returns:
-        The out-of-fold table: every photo that was learned from.
+        The out-of-fold table: every photo of its folds.
 
     Raises:
         RunError: If not all folds are trained, or the run is one model of every photo.
@@ -52,3 +54,20 @@ def whole_table(run: Run) -> Predictions:
             f"photos of the others are held out by none. Train the rest with: {go_on_command(run)}"
         )
     return out_of_fold(run)
+
+
+def learned(run: Run) -> set[str]:
+    """Tell which photos a trained model of a run has learned from.
+
+    Args:
+        run: The run.
+
+    Returns:
+        The sha256 of their files: all, where more than one fold is trained.
+    """
+    photos = run.manifest().trainable()
+    if len(run.done) == 1 and run.done != ("all",):
+        folds = run.split().table.select("id", "fold")
+        left_out = folds.filter(pl.col("fold") == int(run.done[0]))
+        photos = photos.join(left_out, on="id", how="anti")
+    return set(photos["sha256"])

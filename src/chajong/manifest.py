@@ -101,6 +101,17 @@ class Manifest:
         """
         return self.table.filter((pl.col("part") == "train") & pl.col("readable")).sort("id")
 
+    def to_cache(self) -> dict[str, Path]:
+        """Choose the photos whose pixels are kept.
+
+        Returns:
+            The file of each content: of train photos, also of those that a correction excludes, so
+            that the cache stays the same.
+        """
+        kept = pl.col("part").is_in(["train", "excluded"]) & pl.col("readable")
+        rows = self.table.filter(kept).select("sha256", "path").iter_rows()
+        return {sha256: self.path_of(path) for sha256, path in rows}
+
     def check_classes(self) -> None:
         """Refuse photos that leave a class unlearned.
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Literal, TypeVar, cast, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 import polars as pl
@@ -328,7 +328,10 @@ def _from_table(
     table: pl.DataFrame, classes: list[str], views: list[str], kind: Kind, run: str
 ) -> Predictions:
     arrays = pl.Array(pl.Float32, len(classes))
-    types = {"id": pl.String, "status": pl.String} | {_COLUMN + view: arrays for view in views}
+    types: dict[str, Any] = {"id": pl.String, "status": pl.String}
+    types |= {_COLUMN + view: arrays for view in views}
+    if "fold" in table.columns:
+        types["fold"] = pl.Int64
     for name, wanted in types.items():
         if name not in table.columns or table.schema[name] != wanted:
             got = table.schema.get(name, "no such column")

@@ -123,6 +123,11 @@ class Recipe(Part):
         return train
 
     @property
+    def answers_by(self) -> Literal["raw", "ema"]:
+        """Which weights answer: the average where there is one and it is wanted."""
+        return self.infer.weights if self.train.averages else "raw"
+
+    @property
     def fingerprint(self) -> str:
         """Names the recipe by all that it decides: not by its name or what it says of itself."""
         return fingerprint_of(self.model_dump(mode="json"))

@@ -238,22 +238,19 @@ def read_truth(path: Path) -> dict[str, str]:
     """Read the true classes of photos from a CSV file.
 
     Args:
-        path: The file: columns ID and label (in any case; others are passed over), UTF-8, with or
-            without a BOM.
+        path: The file: columns ID and label (those of just that name, or else in any case; others
+            are passed over), UTF-8, with or without a BOM.
 
     Returns:
         The true class of each id, both in NFC.
 
     Raises:
-        DataError: If the file cannot be read, a column is missing, a cell is empty, or there are
-            no rows.
+        DataError: If the file cannot be read, a column is missing or there are several that it
+            may be, a cell is empty, or there are no rows.
         PredictionsError: If an id is there twice.
     """  # noqa: DOC503 DataError raised by `read_columns`
     header = read_header(path)
-    names = [
-        next((name for name in header if nfc(name).casefold() == wanted.casefold()), wanted)
-        for wanted in ("ID", "label")
-    ]
+    names = [_column(path, header, wanted) for wanted in ("ID", "label")]
     table = read_columns(path, dict.fromkeys(names, pl.String))
     ids = [nfc(id_) for id_ in table[names[0]]]
     if not ids:
@@ -265,7 +262,24 @@ def read_truth(path: Path) -> dict[str, str]:
     return dict(zip(ids, map(nfc, table[names[1]]), strict=True))
 
 
+def _column(path: Path, header: tuple[str, ...], wanted: str) -> str:
+    alike = [name for name in header if nfc(name).casefold() == wanted.casefold()]
+    if wanted in alike or not alike:
+        return wanted
+    if len(alike) > 1:
+        raise DataError(
+            f"{path} has several columns that may be {wanted!r}: {listed(alike)}. Call one of them "
+            f"{wanted}."
+        )
+    return alike[0]
+
+
 def _matched(predictions: Predictions, ids: list[str]) -> Match:
+    if repeated := [id_ for id_, count in Counter(map(nfc, ids)).items() if count > 1]:
+        raise PredictionsError(
+            f"Ids of the truth must be unique, but {listed(repeated)} are there in two Unicode "
+            "forms. Give each once."
+        )
     match = match_ids(predictions.ids, ids)
     if match.problem:
         raise PredictionsError(

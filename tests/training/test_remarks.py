@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from chajong.recipe import Recipe
+from chajong.recipe import Infer, Recipe
 from chajong.recipe_train import Cosine, Ema, Train
 from chajong.recipes import RECIPES, load_recipe
 from chajong.training.remarks import remarks
@@ -12,6 +12,11 @@ from chajong.training.remarks import remarks
 
 def said(recipe: Recipe, num_photos: int = 5000, is_all: bool = False) -> list[str]:
     return list(remarks(recipe, num_photos, is_all))
+
+
+def test_an_average_that_does_not_answer_needs_no_remark() -> None:
+    train = Train(epochs=10, ema=Ema())
+    assert said(Recipe(name="r", train=train, infer=Infer(weights="raw"))) == []
 
 
 def test_ordinary_trainings_need_none() -> None:

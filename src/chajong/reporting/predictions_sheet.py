@@ -7,10 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chajong.labels import Labels, known_equal
+from chajong.metrics import outcomes
 from chajong.photos.sheet import CALM, RED, Panel, Section, Tile, draw_sheet
 from chajong.predictions import Predictions
 
 _MOST = 12
+_TITLE = "What the models say"
 
 
 def predictions_sheet(
@@ -32,15 +34,17 @@ def predictions_sheet(
     """  # noqa: DOC502 raised by draw_sheet
     labels = Labels(predictions.classes, known_equal(predictions.classes))
     rows = np.flatnonzero(predictions.ok)
-    probs = predictions.probabilities()[rows]
-    top, sure = probs.argmax(axis=1), probs.max(axis=1)
+    if not len(rows):
+        return draw_sheet(_TITLE, "no photos", [], out)
     true = labels.indices([truth[predictions.ids[row]] for row in rows])
-    right = labels.canonical[top] == labels.canonical[true]
+    found = outcomes(predictions.probabilities()[rows], true, labels.canonical)
+    names = [labels.names[place] for place in np.unique(labels.canonical)]
+    top, sure, right = found.top, found.confidence, found.top == found.truth
 
     def panels(chosen: NDArray[np.intp]) -> Iterator[Panel]:
         for place in chosen[:_MOST]:
             id_ = predictions.ids[rows[place]]
-            said = f"{sure[place]:.0%}  {labels.names[top[place]]}"
+            said = f"{sure[place]:.0%}  {names[top[place]]}"
             note = "right" if right[place] else f"is {labels.names[true[place]]}"
             frame = CALM if right[place] else RED
             yield Panel((Tile(paths[id_], said, note),), frame)
@@ -56,5 +60,5 @@ def predictions_sheet(
         for heading, chosen in parts.items()
         if len(chosen)
     ]
-    remark = f"{right.mean():.1%} of {len(rows):,} photos are right" if len(rows) else "no photos"
-    return draw_sheet("What the models say", remark, sections, out)
+    remark = f"{right.mean():.1%} of {len(rows):,} photos are right"
+    return draw_sheet(_TITLE, remark, sections, out)

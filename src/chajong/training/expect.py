@@ -16,7 +16,7 @@ from chajong.evidence import Evidence, check_enough, share_outside
 from chajong.expectation import Expectation
 from chajong.expectation import expect as conclude
 from chajong.files import sha256_if_any
-from chajong.held_out import whole_table
+from chajong.held_out import learned, whole_table
 from chajong.labels import Labels
 from chajong.photos.cache import build_cache, default_cache_folder
 from chajong.photos.layout import PhotoRef, find_unlabelled
@@ -111,7 +111,7 @@ def gather(
         _look_at_held_out(run, table, held, store, curves, device)
         for run, table, store in zip(runs, tables, stores, strict=True)
     ]
-    labels = runs[0].labels
+    labels, known = runs[0].labels, set().union(*map(learned, runs))
     return Evidence(
         plain=mean_of_runs([table.log_probs_of(held.ids) for table in tables], labels),
         shifted=mean_of_runs([look.log_probs for look in shown], labels),
@@ -126,7 +126,7 @@ def gather(
         outside=_outside(shown[0], asked[0], held.groups),
         change=change,
         num_unreadable=len(refs) - len(asked[0].measures),
-        num_learned=sum(sha256_if_any(ref.path) in held.files for ref in refs),
+        num_learned=sum(sha256_if_any(ref.path) in known for ref in refs),
     )
 
 
@@ -154,12 +154,12 @@ class _HeldOut:
     labels: tuple[str, ...]
     groups: NDArray[np.int64]
     sha256s: tuple[str, ...]
-    files: Mapping[str, Path]  # of all photos learned from, by content: those of the run's cache
+    files: Mapping[str, Path]  # of the run's cache, by content
 
 
 @dataclass(frozen=True, eq=False)
 class _Store:
-    pixels: Pixels  # of all photos learned from
+    pixels: Pixels  # of the run's cache
     places: NDArray[np.intp]  # (n,) of those held out
 
 
@@ -197,14 +197,13 @@ def _held_out(run: Run, tables: Sequence[Predictions]) -> _HeldOut:
         raise RunError("No photo is held out by every run. Train all folds of each run.")
     manifest = run.manifest()
     every = manifest.trainable()
-    paths = zip(every["sha256"], every["path"], strict=True)
     rows = every.filter(every["id"].is_in(list(shared)))
     return _HeldOut(
         ids=tuple(rows["id"]),
         labels=tuple(rows["label"]),
         groups=rows["group"].to_numpy(),
         sha256s=tuple(rows["sha256"]),
-        files={sha256: manifest.path_of(path) for sha256, path in paths},
+        files=manifest.to_cache(),
     )
 
 

@@ -356,7 +356,7 @@ class Fit:
             outcomes = metrics.outcomes(probs, truth, self.fold.canonical)
             found[f"log_loss_{kind}"] = float(outcomes.losses.mean())
             found[f"top1_{kind}"] = float((outcomes.top == outcomes.truth).mean())
-        used = self.recipe.infer.weights if self.average is not None else "raw"
+        used = self.recipe.answers_by
         return {"log_loss": found[f"log_loss_{used}"], "top1": found[f"top1_{used}"], **found}
 
     def _goes_on(self) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from chajong.errors import DataError
 from chajong.evidence import MIN_PHOTOS
 from chajong.files import sha256_if_any
-from chajong.held_out import whole_table
+from chajong.held_out import learned, whole_table
 from chajong.manifest import Manifest
 from chajong.photos.layout import PhotoRef, find_unlabelled
 from chajong.predictions import OK, Predictions
@@ -64,7 +64,7 @@ def asker(
     refs = find_unlabelled(photos)
     most = min(len(refs), _MOST_ASKED)
     # Models are too sure of what they learned, and all that is calibrated by it would be, too.
-    learned = {sha256 for run in runs for sha256 in run.manifest().trainable()["sha256"]}
+    known = set().union(*map(learned, runs))
     some: list[PhotoRef] = []
     num_learned = 0
     # First those that are spread evenly, then the others, as far as they are needed.
@@ -73,7 +73,7 @@ def asker(
     ):
         if len(some) == most:
             break
-        if sha256_if_any(refs[place].path) in learned:
+        if sha256_if_any(refs[place].path) in known:
             num_learned += 1
         else:
             some.append(refs[place])

@@ -63,15 +63,8 @@ class Material:
         Raises:
             DataError: If a photo is no longer there.
         """  # noqa: DOC502 raised by what it calls
-        # With those that a correction excludes, so that the cache stays the same.
-        kept = pl.col("part").is_in(["train", "excluded"]) & pl.col("readable")
-        rows = self.manifest.table.filter(kept)
-        files = {
-            sha256: self.manifest.path_of(path)
-            for sha256, path in zip(rows["sha256"], rows["path"], strict=True)
-        }
         return build_cache(
-            files,
+            self.manifest.to_cache(),
             evaluation_preprocess(self.run.recipe),
             (self.cache_folder or default_cache_folder()) / "photos",
             self.cache_limit_bytes,
@@ -224,7 +217,7 @@ def _train(
     mean, std = run.record.mean, run.record.std
     fit = Fit(run.recipe, fold, network, mean, std, world, checkpoint_s, trackers, teacher)
     history = fit.run()
-    averaged = fit.average is not None and run.recipe.infer.weights == "ema"
+    averaged = run.recipe.answers_by == "ema"
     facts: dict[str, Any] = {
         "seconds": sum(entry["seconds"] for entry in history),
         "wall_s": time.perf_counter() - begin,

@@ -195,7 +195,7 @@ def open_eye(run: Run, name: str, device: torch.device) -> Eye:
         WeightsError: If its weights cannot be read or do not fit.
     """  # noqa: DOC502 raised by `load_weights`
     network = empty_network(run.recipe.model, len(run.labels.names))
-    kind = run.recipe.infer.weights if run.recipe.train.averages else "raw"
+    kind = run.recipe.answers_by
     # fp16 is for training on a GPU; the run may be asked on another machine.
     asked = run.recipe.train.precision
     precision = "auto" if asked == "fp16" else asked

@@ -31,7 +31,7 @@ def remarks(recipe: Recipe, num_photos: int, is_all: bool) -> Iterator[str]:
             f"schedule.warmup_epochs is {schedule.warmup_epochs:g} of {train.epochs} epochs: the "
             "learning rate never arrives. Set it lower."
         )
-    ema = train.ema
+    ema = train.ema if recipe.answers_by == "ema" else None
     num_updates = train.epochs * -(-num_photos // (train.batch_size * recipe.optim.accumulate))
     if ema is not None and not ema.warmup and (left := ema.decay**num_updates) > _LEFT:
         yield (
