@@ -154,6 +154,13 @@ def test_a_file_that_is_no_catalogue_is_refused(tmp_path: Path, text: str, messa
         own(tmp_path, text)
 
 
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    cars = Catalogue((Car("K5\n2020", model='K5, "new"'), Car("K5\u20282021", model="K5")))
+    path = tmp_path / "cars.csv"
+    path.write_text(cars.to_csv(), encoding="utf-8", newline="")
+    assert Catalogue.read(path).cars == cars.cars
+
+
 def test_cars_are_checked_without_a_file() -> None:
     with pytest.raises(DataError, match="'a' are repeated"):
         Catalogue((Car("a"), Car("a")))

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -337,6 +338,24 @@ def test_a_lock_can_be_waited_for(tmp_path: Path) -> None:
         with locked(path, wait=True) as held:
             assert held
             assert time.monotonic() - begin >= 0.19
+
+
+def test_a_lock_whose_folder_goes_while_it_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "work" / ".lock"
+    with running(HOLDING, path) as process:
+        assert process.stdin is not None
+
+        def end() -> None:
+            shutil.rmtree(path.parent)
+            assert process.stdin is not None
+            process.stdin.close()
+
+        timer = threading.Timer(0.2, end)
+        timer.start()
+        gone = pytest.raises(ResourceError, match="its folder is not there any more")
+        with gone, locked(path, wait=True):
+            pass
+        timer.join()
 
 
 def test_an_error_inside_a_lock_passes_and_frees_it(tmp_path: Path) -> None:

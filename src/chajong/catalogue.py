@@ -15,7 +15,7 @@ import numpy as np
 from chajong.errors import DataError
 from chajong.labels import Labels
 from chajong.levels import Level, Levels
-from chajong.tables import read_lines
+from chajong.tables import read_text
 from chajong.taxonomy import BODIES, POWERTRAINS, maker_names, parse_name
 from chajong.wording import did_you_mean, listed, nfc
 
@@ -296,7 +296,7 @@ def _level(name: str, keyed: Sequence[tuple[Hashable, str]]) -> Level:
 
 def _read_rows(path: Path) -> tuple[list[str], list[_Row]]:
     try:
-        reader = csv.DictReader(read_lines(path), strict=True)
+        reader = csv.DictReader(StringIO(read_text(path), newline=""), strict=True)
         return list(reader.fieldnames or ()), list(reader)
     except csv.Error as error:
         raise DataError(f"{path} cannot be read as CSV: {error}.") from error

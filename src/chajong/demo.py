@@ -7,10 +7,10 @@ from chajong.errors import RunError
 from chajong.photos.audit import audit
 from chajong.photos.demo import render_demo
 from chajong.photos.layout import find_unlabelled
-from chajong.photos.sheet import contact_sheet
 from chajong.predictions import Predictions
 from chajong.recipes import named_recipe
 from chajong.reporting.predictions_sheet import predictions_sheet
+from chajong.reporting.sheet import contact_sheet
 from chajong.run import Run
 from chajong.score import read_truth, score
 from chajong.submission import (

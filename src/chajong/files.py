@@ -313,8 +313,9 @@ def _holding(path: Path, wait: bool) -> Iterator[bool]:
         held = _lock(handle, wait)
         while held and not _is_at(path, handle):
             # Another process took it for a leftover between our opening and our locking it.
+            another = _opened(path)
             os.close(handle)
-            handle = _opened(path)
+            handle = another
             held = _lock(handle, wait)
         yield held
     finally:

@@ -88,11 +88,26 @@ def read_lines(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: If the file is missing or not UTF-8.
     """
+    lines = read_text(path).splitlines()
+    return tuple(line.strip() for line in lines if line.strip())
+
+
+def read_text(path: Path) -> str:
+    """Read a text file as it is.
+
+    Args:
+        path: A UTF-8 text file, with or without a BOM.
+
+    Returns:
+        The text, with the ends of lines that it has.
+
+    Raises:
+        DataError: If the file is missing or not UTF-8.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} must be a UTF-8 text file: {error}.") from error
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 @contextmanager

@@ -110,6 +110,19 @@ def test_refuses_a_progressive_jpeg_made_to_take_long() -> None:
     assert "scans" in reason(many_scans_jpeg(4000, 800))
 
 
+def test_what_follows_a_gif_is_no_damage() -> None:
+    assert decode(encoded(picture(), "GIF") + b"\n").pixels.shape == (36, 48, 3)
+
+
+def test_grey_that_pillow_takes_for_another_is_refused() -> None:
+    grey = Image.fromarray(np.full((36, 48), 60000, np.uint16))
+    assert int(decode(encoded(grey, "TIFF")).pixels.max()) == 234
+    data = bytearray(encoded(grey, "TIFF"))
+    tag = data.index(struct.pack("<HHI", 262, 3, 1))
+    data[tag + 8] = 0  # white is 0
+    assert "unsupported grey: not 16 bits, or white is 0" in reason(bytes(data))
+
+
 def test_an_odd_tiff_does_not_warn() -> None:
     data = bytearray(encoded(picture(), "TIFF", software="chajong"))
     tag = data.index(struct.pack("<HH", 305, 2))

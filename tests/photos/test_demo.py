@@ -1,6 +1,7 @@
 """Demo photos: the same arguments, the same bytes; fine-grained; and what was planted is told."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,16 @@ def test_photos_that_went_missing_are_noticed(tmp_path: Path) -> None:
     next((tmp_path / "out" / "train").rglob("*.jpg")).unlink()
     with pytest.raises(DataError, match="4 of 5 demo photos"):
         render_demo(tmp_path / "out", 1, 4)
+
+
+def test_two_at_a_time_draw_once(tmp_path: Path) -> None:
+    def draw() -> None:
+        render_demo(tmp_path / "out", 1, 4, num_processes=1)
+
+    with ThreadPoolExecutor(2) as threads:
+        for each in [threads.submit(draw) for _ in range(2)]:
+            each.result()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:

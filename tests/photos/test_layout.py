@@ -105,6 +105,9 @@ def test_what_the_program_wrote_among_the_photos_is_none_of_them(tmp_path: Path)
     (tmp_path / "runs/first").mkdir(parents=True)
     write(tmp_path / "runs/first/run.json", "")
     write(tmp_path / "runs/first/recipe.yaml", "")
+    (tmp_path / "work/more/second").mkdir(parents=True)
+    write(tmp_path / "work/more/second/run.json", "")
+    write(tmp_path / "work/more/second/recipe.yaml", "")
     assert labels(tmp_path) == ["a", "b"]
     assert [photo.id for photo in find_unlabelled(tmp_path)] == ["a/1.jpg", "b/2.jpg"]
     (tmp_path / "c").mkdir()  # a class without photos is still refused

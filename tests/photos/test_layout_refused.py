@@ -21,6 +21,12 @@ def test_link_loops_are_refused(tmp_path: Path) -> None:
         find_photos(tmp_path / "data")
 
 
+def test_space_around_the_name_of_a_class(tmp_path: Path) -> None:
+    put(tmp_path, "K5/1.jpg", "K5 /1.jpg")
+    with pytest.raises(DataError, match=r"1 class folder.* space around their names: 'K5 '\. Ren"):
+        find_photos(tmp_path)
+
+
 def test_a_link_to_itself(tmp_path: Path) -> None:
     put(tmp_path, "a/1.jpg")
     (tmp_path / "a/2.jpg").symlink_to("2.jpg")

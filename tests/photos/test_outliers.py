@@ -95,6 +95,18 @@ def test_a_photo_alone_in_its_class_is_not_judged_by_it() -> None:
     assert np.isfinite(scores.not_like_class[1:]).all()
 
 
+def test_without_another_class_no_photo_is_like_one() -> None:
+    manifest, features = photos()
+    one = manifest_of(manifest.table.with_columns(label=pl.lit("only")))
+    scores = outlier_scores(one, features)
+    assert np.isnan(scores.not_like_class).all()
+    assert (scores.nearest == -1).all()
+    assert not listed(one, features, "not_like_class")
+    # Two photos of another class are all that there are to be like.
+    few = manifest.table.with_columns(label=pl.Series(["other"] * 2 + ["only"] * 198))
+    assert set(outlier_scores(manifest_of(few), features).nearest[2:]) == {0, 1}
+
+
 def test_equal_classes_are_one() -> None:
     # The moved photos lie in a class that is equal to the one they show.
     manifest, features = photos()

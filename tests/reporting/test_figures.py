@@ -1,3 +1,4 @@
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -43,6 +44,19 @@ def test_the_most_confused_classes_come_first() -> None:
     assert said[0, 0].get_text() == "25%"
     assert said[1, 1].get_text() == "100%"
     assert "7 of all 7 mistakes" in axes.get_title(loc="left")
+
+
+def test_a_class_may_hold_what_begins_a_formula() -> None:
+    names = ("A$^$", *LABELS.names[1:])
+    figure = confusions(
+        replace(
+            MISTAKEN,
+            classes=names,
+            labels=tuple("A$^$" if name == "K3" else name for name in MISTAKEN.labels or ()),
+        ),
+        Labels(names),
+    )
+    assert png(figure)
 
 
 def test_many_classes_leave_an_other() -> None:

@@ -222,7 +222,7 @@ def _audited(
     table = table.with_columns(group=groups, scene=pl.Series(alike.scene, dtype=pl.Int64))
     further = [
         *duplicate_issues(table, alike, labels),
-        *small_class_issues(table, alike, SMALL_CLASS_BELOW),
+        *small_class_issues(table, SMALL_CLASS_BELOW),
     ]
     issues = [
         *_faults(pl.concat([table, scanned.measures], how="horizontal")),

@@ -112,7 +112,7 @@ def decode(data: bytes, at_least_px: int | None = None) -> Photo:
                 raise Unreadable("truncated BMP")
             case "bmp":
                 return _from_pillow(BmpImageFile(BytesIO(data)), kind)
-            case "gif" if not data.rstrip(b"\0").endswith(b";"):
+            case "gif" if not data.rstrip(b"\0\r\n\t ").endswith(b";"):
                 raise Unreadable("truncated GIF")
             case "gif":
                 return _decode_quietly(GifImageFile, data, kind)
@@ -315,6 +315,12 @@ def _decode_quietly(
         return _from_pillow(opener(BytesIO(data)), kind, orientation, notes)
 
 
+def _is_odd_grey(image: TiffImageFile) -> bool:
+    # Pillow gives 12 bits, and white as 0, as if they were 16 bits and black as 0.
+    bits_per_sample, photometric = image.tag_v2.get(258), image.tag_v2.get(262)
+    return bits_per_sample != (16,) or photometric == 0
+
+
 # Takes the first picture out of a file that Pillow has opened but not decoded yet. Its opener was
 # chosen by content, not by Pillow, whose own limit on pixels would warn or could be switched off.
 def _from_pillow(
@@ -323,6 +329,8 @@ def _from_pillow(
     check_size(*image.size)
     image.load()
     if image.mode in _SIXTEEN_BIT:
+        if isinstance(image, TiffImageFile) and _is_odd_grey(image):
+            raise Unreadable(damage(kind, "unsupported grey: not 16 bits, or white is 0"))
         notes = tuple(dict.fromkeys((*notes, "grey", "16-bit")))
         grey = (np.asarray(image) >> 8).astype(np.uint8)
         pixels = np.repeat(grey[..., None], 3, axis=2)

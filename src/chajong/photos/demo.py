@@ -23,7 +23,7 @@ import numpy as np
 
 from chajong.environment import num_cores
 from chajong.errors import DataError
-from chajong.files import locked, write_json, writing
+from chajong.files import locked, make_folder, write_json, writing
 from chajong.folders import is_free
 from chajong.photos.drawing.album import Album, Planted, draw_album
 from chajong.photos.drawing.names import default_names, kinship
@@ -72,17 +72,18 @@ def render_demo(
     if _is_done(out, record):
         return
     partial = out.with_name(f".{out.name}.partial")
-    lock = partial / ".lock"
+    lock = out.with_name(f".{out.name}.lock")  # beside it, as `partial` is renamed
     with writing(out), locked(lock, wait=True):
         try:
             if _is_done(out, record):  # by another process, meanwhile
                 return
+            make_folder(partial)
             _render(partial, names, per_model, seed, num_processes)
             write_json(partial / _RECORD, record)
-            lock.unlink()
             partial.replace(out)
         finally:  # only by the process that holds the lock
             shutil.rmtree(partial, ignore_errors=True)
+            lock.unlink(missing_ok=True)
 
 
 def _checked_names(class_names: Sequence[str] | None, num_models: int) -> tuple[str, ...]:

@@ -125,19 +125,18 @@ def duplicate_issues(table: pl.DataFrame, alike: Alike, labels: Labels) -> list[
     ]
 
 
-def small_class_issues(table: pl.DataFrame, alike: Alike, num_needed: int) -> list[Issue]:
+def small_class_issues(table: pl.DataFrame, num_needed: int) -> list[Issue]:
     """List the photos of classes with too few different photos.
 
     Args:
-        table: n rows of a manifest.
-        alike: Which are the same; a scene counts once.
+        table: n rows of a manifest; a group counts once, as folds take it whole.
         num_needed: How many different readable photos a class should have.
 
     Returns:
         The issues, a row for each train photo of such a class.
     """
-    train = table.with_columns(scene=pl.Series(alike.scene)).filter(pl.col("part") == "train")
-    different = pl.col("scene").filter(pl.col("readable")).n_unique().over("label")
+    train = table.filter(pl.col("part") == "train")
+    different = pl.col("group").filter(pl.col("readable")).n_unique().over("label")
     few = train.with_columns(num=different).filter(pl.col("num") < num_needed)
     return [
         (id_, "small_class", float(num), f"different photos of {label} that can be read: {num}")

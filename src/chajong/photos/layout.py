@@ -234,6 +234,11 @@ def _others(data: Path, test: Iterable[PhotoRef]) -> tuple[str, ...]:
 
 def _in_classes(root: Path, parent: Path) -> tuple[list[PhotoRef], tuple[str, ...]]:
     found = class_photos(parent, _ALLOWED)
+    if spaced := sorted({name for name, _ in found.photos if name != name.strip()}):
+        raise DataError(
+            f"{len(spaced)} class folder(s) in {parent} have space around their names: "
+            f"{listed(spaced)}. Rename them."
+        )
     photos = (PhotoRef(_id(root, path), path, "train", nfc(name)) for name, path in found.photos)
     return _sorted(photos), found.nested
 

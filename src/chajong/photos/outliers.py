@@ -112,10 +112,11 @@ def outlier_scores(manifest: Manifest, features: NDArray[np.floating[Any]]) -> S
             agree = np.where(same, -1, unit[rows] @ unit.T)
             whole[seen[rows]] = 1 - np.partition(agree, -k, axis=1)[:, -k]
             not_other = same | (classes == classes[rows, None]) | (classes < 0)
-            agree = np.where(not_other, -1, centred[rows] @ centred.T)
-            others = np.partition(agree, -_NUM_NEAREST, axis=1)[:, -_NUM_NEAREST:].mean(axis=1)
-            like[seen[rows]] = others - own[rows]  # NaN where there is no own class
-            nearest[seen[rows]] = seen[agree.argmax(axis=1)]
+            agree = np.where(not_other, -np.inf, centred[rows] @ centred.T)
+            # NaN where there is no own class, or no other.
+            like[seen[rows]] = _mean_of_nearest(agree) - own[rows]
+            best = np.where(not_other.all(axis=1), -1, seen[agree.argmax(axis=1)])
+            nearest[seen[rows]] = best
             progress.advance(len(same))
     return Scores(whole, like, nearest, k)
 
@@ -147,17 +148,22 @@ def _own(centred: Floats, classes: NDArray[np.intp], groups: NDArray[np.intp]) -
     # (n,) mean agreement with the nearest photos of the own class; NaN where there are none.
     found = np.full(len(centred), np.nan, np.float32)
     for places in _members(classes):
-        num_nearest = min(_NUM_NEAREST, len(places))
         for start in range(0, len(places), _BLOCK):
             rows = places[start : start + _BLOCK]
             agree = centred[rows] @ centred[places].T
             agree[groups[rows, None] == groups[places]] = -np.inf
-            nearest = np.partition(agree, -num_nearest, axis=1)[:, -num_nearest:]
-            known = np.isfinite(nearest)
-            total = np.where(known, nearest, 0).sum(axis=1)
-            num = known.sum(axis=1)
-            found[rows] = np.where(num > 0, total / np.maximum(num, 1), np.nan)
+            found[rows] = _mean_of_nearest(agree)
     return found
+
+
+def _mean_of_nearest(agree: Floats) -> Floats:
+    # (n,) of (n, m), -inf where there is no neighbour; NaN where there is none at all.
+    num = min(_NUM_NEAREST, agree.shape[1])
+    nearest = np.partition(agree, -num, axis=1)[:, -num:]
+    known = np.isfinite(nearest)
+    total, count = np.where(known, nearest, 0).sum(axis=1), known.sum(axis=1)
+    mean: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return mean
 
 
 def _members(classes: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:

@@ -161,7 +161,8 @@ def _of_zip(archive: zipfile.ZipFile, id_: str, info: zipfile.ZipInfo) -> Asked:
 
 
 def _is_hidden(name: str) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    parts = (part for part in name.split("/") if part not in (".", ".."))
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def _spelled(info: zipfile.ZipInfo) -> str:

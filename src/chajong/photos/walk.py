@@ -94,12 +94,13 @@ def holds_ours(folder: Path) -> bool:
         folder: The folder.
 
     Returns:
-        Whether it or a folder in it is a run, a blend, an audit or a bundle.
+        Whether it or a folder below it is a run, a blend, an audit or a bundle.
     """
-    inside = [entry.path for entry in _entries(str(folder)) if entry.is_dir()]
-    return any(
-        _is_ours({entry.name for entry in _entries(path)}) for path in (str(folder), *inside)
-    )
+    found = _entries(str(folder))
+    if _is_ours({entry.name for entry in found}):
+        return True
+    below = (entry for entry in found if entry.is_dir(follow_symlinks=False))
+    return any(holds_ours(Path(entry.path)) for entry in below)
 
 
 def photos_in(folder: Path) -> Iterator[Path]:

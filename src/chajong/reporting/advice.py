@@ -1,5 +1,6 @@
 """What each kind of issue means, why it matters, and what to do about it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -221,6 +222,20 @@ ADVICE = (
     ),
 )
 """Advice by kind, the most important first."""
+
+
+def all_advice(issues: Collection[str]) -> tuple[Advice, ...]:
+    """Give the advice on some kinds of issues, the most important first.
+
+    Args:
+        issues: Their names, perhaps some that a later version added.
+
+    Returns:
+        The advice on each.
+    """
+    known = [advice for advice in ADVICE if advice.issue in issues]
+    strange = sorted(set(issues) - {advice.issue for advice in known})
+    return (*known, *map(advice_on, strange))
 
 
 def advice_on(issue: str) -> Advice:

@@ -12,12 +12,12 @@ from chajong.look_alikes import look_alike_names
 from chajong.manifest import Manifest
 from chajong.photos.audit import Audit
 from chajong.photos.measures import Measures
-from chajong.photos.sheet import contact_sheet
 from chajong.photos.shift import Shift, as_set
 from chajong.recipes import named_recipe
-from chajong.reporting.advice import ADVICE, Advice, advice_on
+from chajong.reporting.advice import ADVICE, Advice, all_advice
 from chajong.reporting.page import Tile, counted, render_page, thumbnails
 from chajong.reporting.plots import Figure, figures
+from chajong.reporting.sheet import contact_sheet
 from chajong.run import refuse_run
 from chajong.wording import installing
 
@@ -172,10 +172,7 @@ class _Album:
         self.manifest = manifest
         columns = manifest.table.select("id", "path", "label", "part")
         self.photos = {id_: row for id_, *row in columns.iter_rows()}
-        kinds = manifest.issues["issue"].unique().to_list()
-        known = [advice for advice in ADVICE if advice.issue in kinds]
-        strange = sorted(set(kinds) - {advice.issue for advice in known})
-        self.kinds = (*known, *map(advice_on, strange))
+        self.kinds = all_advice(manifest.issues["issue"].unique().to_list())
         self.issues = {advice.issue: self._worst_first(advice) for advice in self.kinds}
 
     def _worst_first(self, advice: Advice) -> pl.DataFrame:
@@ -202,8 +199,8 @@ class _Album:
             yield Section(advice, found.height, tiles, more=_more(more, "photo"))
 
     def _grouped(self, advice: Advice, found: pl.DataFrame) -> Section:
-        by = "group" if advice.side_by_side else "label"
-        columns = self.manifest.table.select("id", "group", "label")
+        by = "scene" if advice.side_by_side else "label"
+        columns = self.manifest.table.select("id", "scene", "label")
         parts = found.join(columns, on="id", maintain_order="left").partition_by(
             by, maintain_order=True
         )

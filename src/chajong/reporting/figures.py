@@ -53,7 +53,8 @@ def confusions(table: Predictions, labels: Labels) -> Figure:
     figure, axes = _empty(2.6 + 0.46 * len(chosen), 2.2 + 0.42 * len(chosen))
     _draw_cells(axes, cells)
     lettering = Lettering()
-    written = [lettering.fitting(names[place], _NAME_SIZE_PX, _NAME_PX) for place in chosen]
+    fitting = (lettering.fitting(names[place], _NAME_SIZE_PX, _NAME_PX) for place in chosen)
+    written = [name.replace("$", r"\$") for name in fitting]  # which would begin a formula
     rows = [f"{name}  ({total:,})" for name, total in zip(written, cells.sum(axis=1), strict=True)]
     font = _font(lettering)
     axes.set_xticks(range(len(chosen) + 1), [*written, "other"], rotation=45, ha="right")

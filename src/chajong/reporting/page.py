@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from chajong.environment import num_cores
 from chajong.files import write_bytes
@@ -137,8 +137,7 @@ def as_uri(pixels: NDArray[np.uint8]) -> str:
         A data URI.
     """
     photo = Image.fromarray(pixels)
-    if photo.width > _THUMB_PX[0] or photo.height > _THUMB_PX[1]:  # tiny photos stay tiny
-        photo = ImageOps.contain(photo, _THUMB_PX)
+    photo.thumbnail(_THUMB_PX)  # tiny photos stay tiny
     buffer = BytesIO()
     photo.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode('ascii')}"

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from chajong.labels import Labels, known_equal
 from chajong.metrics import outcomes
-from chajong.photos.sheet import CALM, RED, Panel, Section, Tile, draw_sheet
 from chajong.predictions import Predictions
+from chajong.reporting.sheet import CALM, RED, Panel, Section, Tile, draw_sheet
 
 _MOST = 12
 _TITLE = "What the models say"

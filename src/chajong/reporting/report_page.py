@@ -33,7 +33,6 @@ from chajong.wording import first_line
 PAGE = "report.html"
 
 _NUM_CLASSES, _NUM_PAIRS, _NUM_MISTAKES, _NUM_SUSPECTS, _NUM_SHOTS = 20, 12, 24, 24, 2
-_DAMAGED = "Make the run or the blend again."
 
 
 class Shot(NamedTuple):

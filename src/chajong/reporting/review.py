@@ -18,6 +18,7 @@ from chajong.experiments.again import train_command
 from chajong.held_out import whole_table
 from chajong.labels import Labels
 from chajong.manifest import Manifest
+from chajong.metrics import merged_probs
 from chajong.predictions import Predictions
 from chajong.run import Run
 from chajong.suspects import find_suspects
@@ -177,9 +178,10 @@ class Review:
 
 def _sure(predictions: Predictions, labels: Labels, manifest: Manifest) -> dict[str, list[str]]:
     # The surest right photos of each class, none of them a duplicate of another.
-    truth, probs = predictions.truth(), predictions.probabilities()
-    own = labels.indices([truth[id_] for id_ in predictions.ids])
-    right = labels.canonical[probs.argmax(axis=1)] == labels.canonical[own]
+    truth = predictions.truth()
+    probs = merged_probs(predictions.probabilities(), labels.canonical)
+    own = labels.merged_places[labels.indices([truth[id_] for id_ in predictions.ids])]
+    right = probs.argmax(axis=1) == own
     groups = manifest.groups()
     found: dict[str, dict[int, str]] = {name: {} for name in labels.names}
     for row in np.argsort(-probs[np.arange(len(own)), own], kind="stable"):

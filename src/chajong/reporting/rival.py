@@ -1,7 +1,6 @@
 """How a run or a blend compares with the best that was there before it."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from chajong.pairs import known_differences, open_side, pair
 from chajong.progress import say
 from chajong.run import Run
 from chajong.score import Score
+from chajong.wording import moment
 
 
 class Beside(NamedTuple):
@@ -58,7 +58,7 @@ def beside_the_best(folder: Path, run: Run, started: str | None) -> Beside:
             for each in (*_runs(place), *_blends(place))
             if each.data == run.record.data_fingerprint
             and each.folder != own
-            and _moment(each.started) < _moment(started)
+            and moment(each.started) < moment(started)
         ]
         if not before:
             return Beside(why="It is the first with a score of these photos here.")
@@ -66,13 +66,9 @@ def beside_the_best(folder: Path, run: Run, started: str | None) -> Beside:
         sides = open_side([best]), open_side([folder])
         names = best.name, own.name
         return Beside(compare(pair(*sides), names, differs=known_differences(*sides)))
-    except (ChajongError, ValueError) as error:  # a time that is none is a ValueError
+    except ChajongError as error:
         say(f"not compared with the best before it: {error}")
         return Beside(why=f"Not compared: {error}")
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone()
 
 
 def _runs(place: Path) -> Iterator[_Scored]:

@@ -9,7 +9,8 @@ from chajong.errors import ResourceError
 from chajong.manifest import Manifest
 from chajong.photos.audit import audit
 from chajong.photos.lettering import Lettering, romanised
-from chajong.photos.sheet import contact_sheet
+from chajong.reporting.page import as_uri
+from chajong.reporting.sheet import contact_sheet
 from tests.photos.pictures import encoded, put, scene
 
 
@@ -39,6 +40,32 @@ def test_sheet_of_issues_and_duplicates(tmp_path: Path, name: str, format_: str)
     red = (pixels[..., 0] > 180) & (pixels[..., 1] < 90) & (pixels[..., 2] < 90)
     assert red.sum(axis=1).max() > 300
     assert 500 < pixels.shape[0] < 1200
+
+
+def test_a_photo_that_is_a_line_is_drawn(tmp_path: Path) -> None:
+    root = small_data(tmp_path / "data")
+    put(root / "기아_K5/line.png", scene(1).resize((2000, 1)))
+    assert contact_sheet(look(root), tmp_path / "s.png").is_file()
+    assert as_uri(np.zeros((1, 2000, 3), np.uint8)).startswith("data:image/jpeg")
+
+
+def test_duplicates_stand_together_and_not_all_that_the_user_calls_a_group(tmp_path: Path) -> None:
+    root = small_data(tmp_path / "data")
+    rows = []
+    for number in range(4):  # the cars 0 and 1, each photographed for two classes, from one lot
+        path = root / f"{number}.jpg"
+        put(path, scene(number // 2))
+        rows.append(f"{path.name},{'ab'[number % 2]},lot1")
+    (root / "photos.csv").write_text("\n".join(["path,label,group", *rows]), encoding="utf-8")
+    manifest = look(root / "photos.csv")
+    with Image.open(contact_sheet(manifest, tmp_path / "s.png")) as sheet:
+        pixels = np.asarray(sheet.convert("RGB")).astype(int)
+    red = (pixels[..., 0] > 180) & (pixels[..., 1] < 90) & (pixels[..., 2] < 90)
+    sides = red.sum(axis=0) > 100  # of frames
+    assert sides.sum() == 2 * 2 * 2
+    # Folds take a group whole, so that a class of one car is small.
+    small = manifest.issues.filter(issue="small_class")
+    assert set(small["score"]) == {1.0}
 
 
 def test_every_issue_makes_the_sheet_longer(tmp_path: Path) -> None:

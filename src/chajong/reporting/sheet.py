@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from chajong.files import replacing
 from chajong.manifest import Manifest
 from chajong.photos.decode import Unreadable, decode
 from chajong.photos.lettering import Lettering
 from chajong.photos.reading import read_file
+from chajong.reporting.advice import all_advice
 
 _TILE_PX = (208, 144)
 _CAPTION_PX, _GAP_PX, _MARGIN_PX = 42, 18, 32
@@ -28,25 +29,6 @@ _MOST_GROUPS = 40
 _PAPER, _INK, _FAINT, _EMPTY = "#ffffff", "#1c2430", "#6b7684", "#eceff3"
 RED, AMBER, CALM = "#d23c3c", "#d9982b", "#c3ccd6"
 
-_HEADINGS = {
-    "unreadable": "Not readable",
-    "small_class": "Classes with few different photos",
-    "wrong_suffix": "Another format than the name says",
-    "animated": "Animated",
-    "cmyk": "CMYK",
-    "exif_rotated": "Turned upright by EXIF",
-    "tiny": "Tiny",
-    "huge": "Huge",
-    "odd_aspect": "Very long or tall",
-    "dark": "Dark",
-    "over_exposed": "Over-exposed",
-    "blurred": "Blurred",
-    "grey": "Without colour",
-    "low_information": "Next to nothing to see",
-    "not_whole_car": "Perhaps no whole car",
-    "not_like_class": "Unlike the others of their class",
-}
-_HIGH_IS_WORSE = ("huge", "odd_aspect", "over_exposed", "not_whole_car", "not_like_class")
 _SAME = ("exact_duplicate", "near_duplicate")
 
 
@@ -143,7 +125,7 @@ def _duplicates(manifest: Manifest) -> Iterator[Section]:
     kinds = manifest.issues.group_by("id").agg(kinds=pl.col("issue"))
     photos = manifest.table.join(kinds, on="id", maintain_order="left")
     same = photos.filter(pl.col("kinds").list.set_intersection(list(_SAME)).list.len() > 0)
-    groups = same.partition_by("group", maintain_order=True)
+    groups = same.partition_by("scene", maintain_order=True)
     if not groups:
         return
     ranked = sorted(groups, key=lambda group: (RED, AMBER, CALM).index(_frame(group)))
@@ -169,18 +151,18 @@ def _tiles(manifest: Manifest, group: pl.DataFrame) -> tuple[Tile, ...]:
 
 def _issues(manifest: Manifest) -> Iterator[Section]:
     # A section for each other kind of issue, with its worst photos.
-    for issue, heading in _HEADINGS.items():
-        found = manifest.issues.filter(pl.col("issue") == issue)
-        if not found.height:
+    for advice in all_advice(manifest.issues["issue"].unique().to_list()):
+        if advice.side_by_side:
             continue
-        worst = found.sort("score", "id", descending=[issue in _HIGH_IS_WORSE, False])
+        found = manifest.issues.filter(pl.col("issue") == advice.issue)
+        worst = found.sort("score", "id", descending=[advice.high_is_worse, False])
         photos = worst.head(_COLUMNS).join(manifest.table, on="id", maintain_order="left")
         tiles = [
             Panel((Tile(manifest.path_of(path), detail, _name(id_)),))
             for id_, path, detail in photos.select("id", "path", "detail").iter_rows()
         ]
         remark = f"{_photos(found.height)}{_not_shown(found.height, len(tiles))}"
-        yield Section(heading, remark, tuple(tiles))
+        yield Section(advice.heading, remark, tuple(tiles))
 
 
 def _photos(num: int) -> str:
@@ -226,7 +208,8 @@ def _draw_tile(
     except Unreadable:
         letters.write(pen, (left + width // 2, top + height // 2), "×", 40, CALM, anchor="mm")
     else:
-        photo = ImageOps.contain(Image.fromarray(pixels), _TILE_PX)
+        photo = Image.fromarray(pixels)
+        photo.thumbnail(_TILE_PX)
         sheet.paste(photo, (left + (width - photo.width) // 2, top + (height - photo.height) // 2))
     for line, (text, size, ink) in enumerate(((tile.title, 14, _INK), (tile.note, 12, _FAINT))):
         place = (left + 1, top + height + 3 + 18 * line)
