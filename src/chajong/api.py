@@ -35,6 +35,8 @@ def demo_photos(
 ) -> Path:
     """Draw car photos to try everything with, laid out like a DACON download.
 
+    Several processes draw: in a script it must stand below `if __name__ == "__main__":`.
+
     Args:
         out: Folder to make; the same photos are not drawn twice.
         models: How many car models, 1 or more; not looked at where `class_names` are given.

@@ -49,6 +49,7 @@ def predict(
     """  # noqa: DOC502 raised by what it calls
     from chajong.blending.blend import Blend
     from chajong.bundle import Bundle
+    from chajong.errors import DataError
     from chajong.predictions import Predictions
     from chajong.run import Run
 
@@ -60,6 +61,11 @@ def predict(
     from chajong.training.predict import predict as look
     from chajong.training.predict import predict_blend
 
+    if runtime is not None or precision is not None:
+        raise DataError(
+            "runtime and precision choose how a bundle computes; runs and blends are asked by "
+            "torch. Export it, or leave them out."
+        )
     if isinstance(model, Blend):
         return predict_blend(model, Path(photos))
     return look(model, Path(photos))

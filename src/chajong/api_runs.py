@@ -116,7 +116,7 @@ def rerun(
         run: The run.
         out: The new folder; beside it, with `-again` behind its name, if none.
         data: The photos; where they lay then, if none.
-        layout: How the photos lie; found by itself if none.
+        layout: How the photos lie; as they lay then, if none.
         cache: Folder for resized photos; the user's cache if none.
         corrections: Decisions about photos that the run was trained with.
 

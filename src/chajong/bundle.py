@@ -352,7 +352,7 @@ def put_in_place(out: Path, make: Callable[[Path], None]) -> Bundle:
     with replacing_folder(out) as draft:
         make(draft)
         # Nothing gives way to a bundle that cannot be read, or that knows less.
-        _keep_added(out, Bundle.load(draft))
+        refuse_to_lose(out, Bundle.load(draft).labels.names)
     return Bundle.load(out)
 
 
@@ -373,9 +373,24 @@ def refuse_inside(path: Path) -> None:
             )
 
 
-def _keep_added(out: Path, new: Bundle) -> None:
-    old = _read(out / BUNDLE, Facts).added if Bundle.is_in(out) else ()
-    if lost := [each.name for each in old if each.name not in new.labels.names]:
+def refuse_to_lose(out: Path, names: Sequence[str]) -> None:
+    """Refuse to replace a bundle by one that lacks classes that were added to it.
+
+    Args:
+        out: Where the new one is to lie.
+        names: The classes of the new one.
+
+    Raises:
+        BundleError: If some are lacking, or it cannot be read whether.
+    """
+    try:
+        old = _read(out / BUNDLE, Facts).added if Bundle.is_in(out) else ()
+    except BundleError as error:
+        raise BundleError(
+            f"{out} holds a damaged bundle, to which classes may have been added. Take it away "
+            "first, or choose another folder with --out."
+        ) from error
+    if lost := [each.name for each in old if each.name not in names]:
         raise BundleError(
             f"{out} has classes that were added to it and that the new one lacks: {listed(lost)}. "
             "Choose another folder with --out, add to that bundle, or take it away first."

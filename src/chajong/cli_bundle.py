@@ -72,6 +72,8 @@ def add_class(
 
     if undo == (photos is not None):
         raise DataError("Give photos of the new class, or --undo to take it out; not both.")
+    if undo and by:
+        raise DataError("--by says who adds a class. With --undo leave it out.")
     folder = out or bundle.resolve().with_name(
         f"{bundle.resolve().name}-{'less' if undo else 'more'}"
     )

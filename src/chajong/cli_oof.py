@@ -68,7 +68,7 @@ def expect(
 
     check_ending(out, ".json")
     said = foresee(runs, test, cache=cache)
-    if out is not None:
-        said.save(out)
     for line in said.lines():
         print(line)
+    if out is not None:
+        said.save(out)

@@ -201,10 +201,10 @@ def compare(
 
     check_ending(out, ".json")
     found = compare([a, *(also_a or [])], [b, *(also_b or [])], noise=noise)
-    if out is not None:
-        found.save(out)
     for line in found.lines():
         print(line)
+    if out is not None:
+        found.save(out)
 
 
 runs_app.command(hidden=True)(compare)  # `diff` is there too, so people look for it there

@@ -1,5 +1,6 @@
 """The command that serves a bundle."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,8 +63,11 @@ def serve(
 def _limits(
     max_queue: int, max_mb: float, max_megapixels: float, deadline: float, slow: float
 ) -> "Limits":
+    from chajong.errors import DataError
     from chajong.serving.service.settings import Limits
 
+    if not 0 < max_mb < math.inf:
+        raise DataError(f"--max-mb must be greater than 0, and finite. Got {max_mb:g}.")
     return Limits(
         max_bytes=round(max_mb * 1e6),
         max_body_bytes=round(3 * max_mb * 1e6),

@@ -46,6 +46,8 @@ def replacing_folder(place: Path) -> Iterator[Path]:
             with writing(place):
                 _swap(draft, place, old)
         finally:
+            if old.exists() and not place.exists():  # stopped between two steps of `_swap`
+                old.rename(place)
             for leftover in (draft, old):
                 _remove(leftover)
             lock.unlink(missing_ok=True)

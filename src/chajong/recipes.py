@@ -1,7 +1,7 @@
 """The named recipes: the ladder of the team that we started from, and our own."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -211,11 +211,24 @@ def load_recipe(name_or_file: str | Recipe, changes: Sequence[str] = ()) -> Reci
         values = name_or_file.model_dump(mode="json")
     else:
         values = _values_of(name_or_file, ())
-    # A new kind first: it drops the values of the old one, but none that are given with it.
-    parsed = sorted(map(parse_set, changes), key=lambda change: change[0][-1] != "kind")
-    for path, value in parsed:
+    for path, value in _kinds_first(map(parse_set, changes)):
         values = override_path(values, path, value)
     return make_recipe(values)
+
+
+def _kinds_first(changes: Iterable[tuple[list[str], Any]]) -> list[tuple[list[str], Any]]:
+    # A new kind drops the values of the old one, but none that are given with it: it goes before
+    # them, though never before what sets the whole part.
+    ordered: list[tuple[list[str], Any]] = []
+    for path, value in changes:
+        place = len(ordered)
+        while path[-1] == "kind" and place:
+            before = ordered[place - 1][0]
+            if path[: len(before)] == before:
+                break
+            place -= 1
+        ordered.insert(place, (path, value))
+    return ordered
 
 
 def _values_of(name_or_file: str, below: tuple[Path, ...]) -> dict[str, Any]:

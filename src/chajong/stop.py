@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_was_killed: list[bool] = []  # by a polite kill, whoever heard it
+
 
 class Stop:
     """Whether the user has asked to stop."""
@@ -30,6 +32,8 @@ def asked_to_stop() -> Iterator[Stop]:
         # torchrun follows a Ctrl-C with a polite kill of its own: that is no second Ctrl-C.
         if stop.asked and number == signal.SIGINT:
             signal.default_int_handler(number, frame)
+        if number == signal.SIGTERM and not stop.asked:
+            _was_killed.append(True)
         stop.asked = True
 
     heard = [
@@ -57,11 +61,10 @@ def killed_as_stopped() -> Iterator[None]:
     Yields:
         Nothing; all of a command's work goes inside, in the main thread.
     """
-    killed = False
+    _was_killed.clear()
 
     def stop(_: int, __: FrameType | None) -> None:
-        nonlocal killed
-        killed = True
+        _was_killed.append(True)
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
@@ -69,6 +72,6 @@ def killed_as_stopped() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-        if killed:
+        if _was_killed:
             sys.stderr.flush()
             os.kill(os.getpid(), signal.SIGTERM)

@@ -101,6 +101,8 @@ def select(
     Raises:
         RunError: If a condition or a field cannot be.
     """  # noqa: DOC502 raised by what it calls
+    if top is not None and top < 0:
+        raise RunError(f"top must be 0 or more. Got {top}.")
     chosen = choose(rows, conditions)
     if sort is not None:
         chosen = in_order(chosen, sort, reverse=reverse)

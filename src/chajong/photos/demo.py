@@ -16,13 +16,14 @@ import signal
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import pairwise
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from chajong.environment import num_cores
-from chajong.errors import DataError
+from chajong.errors import DataError, ResourceError
 from chajong.files import locked, make_folder, write_json, writing
 from chajong.folders import is_free
 from chajong.photos.drawing.album import Album, Planted, draw_album
@@ -73,7 +74,14 @@ def render_demo(
         return
     partial = out.with_name(f".{out.name}.partial")
     lock = out.with_name(f".{out.name}.lock")  # beside it, as `partial` is renamed
-    with writing(out), locked(lock, wait=True):
+    # A script that does not mind `__main__` is run again by the processes that draw: these would
+    # wait for the very process that waits for them.
+    with writing(out), locked(lock, wait=parent_process() is None) as held:
+        if not held:
+            raise ResourceError(
+                f"Another process draws {out} now. If it is this script: what calls demo_photos "
+                'must stand below `if __name__ == "__main__":`.'
+            )
         try:
             if _is_done(out, record):  # by another process, meanwhile
                 return

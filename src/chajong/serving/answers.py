@@ -5,6 +5,7 @@ Shapes: n photos, c classes.
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -83,6 +84,9 @@ def check_out(out: Path) -> Path:
             "name with --out, or take it away first."
         )
     refuse_inside(out)
+    make_folder(out.parent)
+    if not os.access(out.parent, os.W_OK):
+        raise DataError(f"Nothing may be written into {out.parent}. Choose another with --out.")
     return out
 
 

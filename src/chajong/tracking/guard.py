@@ -34,7 +34,8 @@ class Guard:
     def __init__(self, service: Service, run: Run) -> None:
         self.service, self.folder = service, run.folder
         self.log_path = run.folder / f"{service}.log"
-        command = [sys.executable, "-m", "chajong.tracking.relay", service, str(run.folder)]
+        # -P: files of the working folder are none of ours.
+        command = [sys.executable, "-P", "-m", "chajong.tracking.relay", service, str(run.folder)]
         with self.log_path.open("wb") as log:
             # A session of its own: Ctrl-C is meant for training.
             self.process = subprocess.Popen(

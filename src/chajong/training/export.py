@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from chajong.blending.subject import Subject
-from chajong.bundle import FORMAT, RISKS, Bundle, put_in_place
+from chajong.bundle import FORMAT, RISKS, Bundle, put_in_place, refuse_to_lose
 from chajong.bundle_facts import Facts, Golden, Proof
 from chajong.choices import Precision, Runtime
 from chajong.depths import Depths
@@ -100,6 +100,9 @@ def export(
             does: nothing is written then.
     """  # noqa: DOC502 raised by what it calls
     subject = _open(folder, catalogue)
+    refuse_to_lose(out, subject.labels.names)  # now rather than after the work
+    if labels is not None and photos is None:
+        raise BundleError("--labels are of the photos that --photos gives. Give both, or neither.")
     samples = (
         own_samples(subject.runs) if photos is None else samples_of(photos, labels, subject.labels)
     )

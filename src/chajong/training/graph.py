@@ -11,8 +11,8 @@ Shapes: n photos, s side, k networks, v views, c classes, t side of a view, d fe
 
 import logging
 import warnings
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def write_graph(
     looks = Looks(eyes, views, size_px).eval()
     # Two photos, because a size of one is taken for a constant.
     photos = torch.zeros(2, size_px, size_px, 3, dtype=torch.uint8)
-    with warnings.catch_warnings(), redirect_stdout(StringIO()), _quiet():
+    with warnings.catch_warnings(), redirect_stdout(StringIO()), quiet_logging():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             looks,
@@ -141,11 +141,16 @@ def _forget_where(path: Path) -> None:
     onnx.save(model, path)
 
 
-class _quiet:  # noqa: N801 used like a function
-    # The exporter's remarks on its own steps are of no use to its users.
-    def __enter__(self) -> None:
-        self.before = logging.root.manager.disable
-        logging.disable(logging.WARNING)
+@contextmanager
+def quiet_logging() -> Iterator[None]:
+    """Keep remarks of exporters on their own steps from users, to whom they are of no use.
 
-    def __exit__(self, *_: object) -> None:
-        logging.disable(self.before)
+    Yields:
+        Nothing.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

@@ -1,6 +1,5 @@
 """From a graph of floats to one of 8-bit numbers, its ranges measured on photos."""
 
-import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from chajong.serving.runtimes import import_onnxruntime
 from chajong.training.first_layer import fold_normalising, take_photos
+from chajong.training.graph import quiet_logging
 
 _NUM_AT_ONCE = 8
 
@@ -43,35 +43,32 @@ def quantise(graph: Path, photos: NDArray[np.uint8], out: Path) -> None:
             return None if batch is None else {"photos": batch}
 
     options: dict[str, Any] = {}
-    logging.disable(logging.WARNING)  # it advises to do what is done below
-    try:
-        with TemporaryDirectory() as folder, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            fused = Path(folder) / "fused.onnx"
-            quant_pre_process(graph, fused, skip_symbolic_shape=True)
-            model = onnx.load(fused)
-            if (folded := fold_normalising(model)) is not None:
-                name, level = folded
-                exactly = {"rmin": np.float32(-level), "rmax": np.float32(255 - level)}
-                options["TensorQuantOverrides"] = {name: [exactly]}
-                onnx.save(model, fused)
-            quantize_static(
-                fused,
-                out,
-                Reader(),
-                op_types_to_quantize=["Conv", "Gemm", "Add", "Clip", "Relu"],
-                per_channel=True,
-                reduce_range=False,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                extra_options=options,
-            )
-            if folded is not None:
-                model = onnx.load(out)
-                take_photos(model, name)
-                onnx.save(model, out)
-    finally:
-        logging.disable(logging.NOTSET)
+    # Quiet, as it advises to do what is done here.
+    with TemporaryDirectory() as folder, warnings.catch_warnings(), quiet_logging():
+        warnings.simplefilter("ignore")
+        fused = Path(folder) / "fused.onnx"
+        quant_pre_process(graph, fused, skip_symbolic_shape=True)
+        model = onnx.load(fused)
+        if (folded := fold_normalising(model)) is not None:
+            name, level = folded
+            exactly = {"rmin": np.float32(-level), "rmax": np.float32(255 - level)}
+            options["TensorQuantOverrides"] = {name: [exactly]}
+            onnx.save(model, fused)
+        quantize_static(
+            fused,
+            out,
+            Reader(),
+            op_types_to_quantize=["Conv", "Gemm", "Add", "Clip", "Relu"],
+            per_channel=True,
+            reduce_range=False,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            extra_options=options,
+        )
+        if folded is not None:
+            model = onnx.load(out)
+            take_photos(model, name)
+            onnx.save(model, out)
 
 
 def _batches(photos: NDArray[np.uint8]) -> Sequence[NDArray[np.uint8]]:

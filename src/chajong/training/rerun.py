@@ -42,12 +42,27 @@ def rerun(run: Run, data: Path | None, options: Options) -> Sameness | None:
     out = options.out or beside(run.folder)
     if out.resolve() == run.folder.resolve():
         raise RunError(f"{run.folder} cannot be trained again in itself: choose another --out.")
+    _check_again(out)
     again = None
     with join_world(options.device):  # once: torchrun's processes cannot meet again after they part
         for fold in run.done:
             with _as_many_threads_as(run, fold):
                 again = train(data, run.recipe, replace(options, out=out, fold=fold))
     return sameness(run, again) if again is not None else None
+
+
+def _check_again(out: Path) -> None:
+    # A rerun by other code would be compared as if this code had done it.
+    if not Run.is_in(out):
+        return
+    again = Run.load(out)
+    if again.record.environment.get("code") != code_fingerprint():
+        raise RunError(
+            f"{out} holds a rerun by another version of this program. Put it away (chajong runs rm "
+            "RUN), or choose another folder with --out."
+        )
+    if again.done:
+        say(f"{out}: {len(again.done)} model(s) were trained before by this version, and are kept")
 
 
 @contextmanager

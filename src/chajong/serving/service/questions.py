@@ -27,6 +27,7 @@ from chajong.serving.service.schemas import (
 )
 from chajong.serving.service.settings import Limits
 from chajong.serving.service.uploads import Uploads
+from chajong.wording import nfc
 
 T = TypeVar("T")
 
@@ -121,6 +122,7 @@ def _add_heat(
                     "This bundle cannot draw what decided its answers.",
                     "See /v1/model for what it can do.",
                 )
+            name = None if name is None else nfc(name)
             if name is not None and name not in ready.answerer.engine.bundle.labels.names:
                 raise Refusal(
                     "no-such-class", f"There is no class {name!r}.", "See /v1/model for the names."

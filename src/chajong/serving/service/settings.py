@@ -1,6 +1,7 @@
 """What a service is told when it starts."""
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -56,11 +57,11 @@ class Limits:
         """Refuse limits that nothing passes.
 
         Raises:
-            DataError: If one is not positive.
+            DataError: If one is not positive and finite.
         """
-        wrong = [name for name, value in vars(self).items() if name != "formats" and not value > 0]
-        if wrong:
-            raise DataError(f"The limits {', '.join(wrong)} must be greater than 0.")
+        limits = {name: value for name, value in vars(self).items() if name != "formats"}
+        if wrong := [name for name, value in limits.items() if not 0 < value < math.inf]:
+            raise DataError(f"The limits {', '.join(wrong)} must be greater than 0, and finite.")
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,10 @@ class Settings:
             DataError: If an origin is no origin.
         """
         for origin in self.origins:
-            if origin != "*" and (origin.count("/") != 2 or "://" not in origin):
+            if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/A-Z\s]+", origin):
                 raise DataError(
-                    f"{origin!r} is no origin. Give scheme and host, such as https://example.com"
+                    f"{origin!r} is no origin as browsers send it. Give scheme and host in small "
+                    "letters, and a port that is not the usual one, such as https://example.com"
                 )
 
 
