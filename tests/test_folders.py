@@ -86,6 +86,25 @@ def test_a_kill_between_two_steps_is_put_right_by_the_next(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["place"]
 
 
+def test_ctrl_c_between_two_steps_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, rename = tmp_path / "place", Path.rename
+    place.mkdir()
+    (place / "old").touch()
+
+    def stopped(self: Path, to: Path) -> Path:
+        if self.name.endswith(".new"):
+            raise KeyboardInterrupt
+        return rename(self, to)
+
+    monkeypatch.setattr("chajong.folders._exchange", lambda *_: False)
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt), replacing_folder(place) as draft:
+        (draft / "new").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["place", "old"]
+
+
 def test_what_was_copied_from_a_read_only_place_is_taken_away(tmp_path: Path) -> None:
     place = tmp_path / "place"
     fill(place, "old")

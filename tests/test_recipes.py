@@ -205,6 +205,19 @@ def test_a_new_kind_starts_anew(tmp_path: Path) -> None:
         load_recipe("demo", ["loss.smoothing=0.1", "loss.kind=focal"])
 
 
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        (["loss={kind: focal, gamma: 2}", "loss.kind=poly"], "poly"),
+        (["loss.kind=poly", "loss={kind: focal, gamma: 2}"], "focal"),
+        (["loss.kind=focal", "loss.kind=poly"], "poly"),
+        (["loss.gamma=2", "train.epochs=3", "loss.kind=focal"], "focal"),
+    ],
+)
+def test_the_last_kind_counts(changes: list[str], kind: str) -> None:
+    assert load_recipe("demo", changes).loss.kind == kind
+
+
 def test_a_new_kind_keeps_what_is_given_with_it_in_any_order() -> None:
     changes = ["loss.gamma=3", "loss.kind=focal", "augment.1.degrees=5", "augment.1.kind=rotation"]
     recipe = load_recipe("demo", changes)

@@ -46,6 +46,18 @@ def test_who_was_made_deaf_to_ctrl_c_stays_so() -> None:
         signal.signal(signal.SIGINT, before)
 
 
+def test_who_heeds_a_polite_kill_dies_of_it_in_the_end() -> None:
+    program = (
+        "import signal\n"
+        "from chajong.stop import asked_to_stop, killed_as_stopped\n"
+        "with killed_as_stopped(), asked_to_stop() as stop:\n"
+        "    signal.raise_signal(signal.SIGTERM)\n"
+        "    print('asked', stop.asked)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "asked True\n")
+
+
 def test_signals_are_handled_as_before_afterwards() -> None:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with asked_to_stop():

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from chajong.added import Added
-from chajong.bundle import Bundle, put_in_place
+from chajong.bundle import Bundle, put_in_place, refuse_to_lose
 from chajong.bundle_facts import Proof
 from chajong.checksums import write_sums
 from chajong.choices import Precision, Runtime
-from chajong.errors import BundleError
+from chajong.errors import BundleError, ResourceError
 from chajong.serving.answers import check_out
 from chajong.serving.engine import Engine
 from chajong.serving.runtimes import Session
@@ -121,6 +121,10 @@ def test_added_classes_are_not_lost_to_a_bundle_without_them(
         with pytest.raises(BundleError, match=r"that the new one lacks: 'new'"):
             put_in_place(out, of(fewer))
     assert [each.name for each in Bundle.load(out).facts.added] == ["new", "newer"]
+    # It is not known what a damaged one had.
+    (out / "bundle.json").write_text("{")
+    with pytest.raises(BundleError, match=r"holds a damaged bundle.* Take it away first"):
+        refuse_to_lose(out, bundle.labels.names)
 
 
 def test_nothing_is_written_into_a_bundle(bundle: Bundle) -> None:
@@ -129,6 +133,10 @@ def test_nothing_is_written_into_a_bundle(bundle: Bundle) -> None:
             put_in_place(place, lambda _: None)
     with pytest.raises(BundleError, match="would lie in the bundle"):
         check_out(bundle.folder / "predictions.parquet")
+    file = bundle.folder.parent / "file"
+    file.touch()
+    with pytest.raises(ResourceError, match="a file stands where a folder is needed"):
+        check_out(file / "predictions.parquet")
     Bundle.load(bundle.folder)
 
 

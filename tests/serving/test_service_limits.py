@@ -1,6 +1,7 @@
 """What the service refuses, before it costs anything."""
 
 import asyncio
+import math
 import socket
 import struct
 import sys
@@ -267,8 +268,12 @@ def test_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read_keys(file)
     with pytest.raises(DataError, match="cannot be read"):
         read_keys(tmp_path / "missing")
-    with pytest.raises(DataError, match="is no origin"):
-        Settings(tmp_path, origins=("example.com",))
+    for origin in ("example.com", "https://", "https://Example.com", "https://example.com/"):
+        with pytest.raises(DataError, match="is no origin"):
+            Settings(tmp_path, origins=(origin,))
+    for limit in (0, math.inf, math.nan):
+        with pytest.raises(DataError, match="The limits deadline_s must be greater than 0"):
+            Limits(deadline_s=limit)
 
 
 def test_broken_photos(patient: Running, some: list[bytes]) -> None:

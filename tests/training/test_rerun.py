@@ -82,6 +82,11 @@ def test_the_folds_that_were_trained_are_trained_again_on_as_many_threads(
     assert again.facts("1")["threads"] == run.facts("1")["threads"] == 1
     assert found.bit_equal, found.lines()
     assert found.changes.code
+    # What another version trained again proves nothing of this one.
+    monkeypatch.undo()
+    edit(again.folder / "run.json", lambda record: record["environment"].update(code="another"))
+    with pytest.raises(RunError, match="holds a rerun by another version of this program"):
+        rerun(Run.load(run.folder), None, Options(cache_folder=tmp_path / "cache"))
 
 
 def test_each_fold_has_the_threads_it_had(finished: Run, tmp_path: Path) -> None:
