@@ -46,7 +46,7 @@ def predict(
 
     Raises:
         ChajongError: If the model or the photos cannot be used.
-    """  # noqa: DOC502 raised by what it calls
+    """  # noqa: DOC503 others raised by what it calls
     from chajong.blending.blend import Blend
     from chajong.bundle import Bundle
     from chajong.errors import DataError

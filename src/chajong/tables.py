@@ -87,7 +87,7 @@ def read_lines(path: Path) -> tuple[str, ...]:
 
     Raises:
         DataError: If the file is missing or not UTF-8.
-    """
+    """  # noqa: DOC502 raised by `read_text`
     lines = read_text(path).splitlines()
     return tuple(line.strip() for line in lines if line.strip())
 
