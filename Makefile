@@ -6,6 +6,8 @@ READY := .venv/.ready
 # Pinned for every pip that runs below, those of isolated builds too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where it is set, each of the many processes below would compile all of the program anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test check format docs clean
 
