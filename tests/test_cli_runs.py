@@ -164,6 +164,10 @@ def test_mistakes_are_one_message(words: tuple[str, ...], said: str, call: Call)
         (["audit", "photos", "--backbone", "resnet50"], "without --weights"),
         (["audit", "photos", "--allow-noncommercial"], "without --weights"),
         (["watch", "runs/first", "--once", "--page"], "Leave one out"),
+        (["watch", "runs/first", "--port", "8080"], "are about the page. Add --page"),
+        (["add-class", "b", "K5", "--undo", "--by", "kim"], "With --undo leave it out"),
+        (["serve", "b", "--max-mb", "inf"], "--max-mb must be greater than 0, and finite"),
+        (["export", "runs/first", "--labels", "l.csv"], "are of the photos that --photos gives"),
         (["compare", "runs/first", "runs/better0", "--out", "c.html"], "must end in .json"),
     ],
 )

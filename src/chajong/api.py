@@ -63,7 +63,7 @@ def audit(
     layout: Layout | None = None,
     cache: StrPath | None = None,
     weights: str = "none",
-    backbone: str = "mobilenetv2_100",
+    backbone: str | None = None,
     allow_noncommercial: bool = False,
     corrections: StrPath | None = None,
 ) -> Audit:
@@ -75,7 +75,7 @@ def audit(
         layout: How the photos lie; found by itself if none.
         cache: Folder for what is known of photos; the user's cache if none.
         weights: A safetensors file or `pretrained`, to let a network look too; or `none`.
-        backbone: The network: a timm name, or `torchvision/NAME`.
+        backbone: The network: a timm name, or `torchvision/NAME`; `mobilenetv2_100` if none.
         allow_noncommercial: Whether weights that may not be used commercially are fine.
         corrections: A file of decisions about photos to carry out first.
 
@@ -83,21 +83,28 @@ def audit(
         All that was found; `manifest.table` and `manifest.issues` are tables.
 
     Raises:
-        DataError: If there are no labelled photos, or the corrections are of others.
-    """  # noqa: DOC502 raised by what it calls
+        DataError: If there are no labelled photos, the corrections are of others, or something is
+            said of a network though none looks.
+    """
     from chajong.corrections import Corrections
+    from chajong.errors import DataError
     from chajong.photos.audit import full_audit
     from chajong.run import refuse_run
 
     if out is not None:
         refuse_run(Path(out), "an audit")
+    if weights == "none" and (backbone is not None or allow_noncommercial):
+        raise DataError(
+            "--backbone and --allow-noncommercial are about a network, and none looks without "
+            "--weights FILE or --weights pretrained."
+        )
     decided = None if corrections is None else Corrections.load(Path(corrections))
     look = None
     if weights != "none":
         from chajong.recipe_model import Model
         from chajong.training.look import network_look
 
-        model = Model(backbone=backbone, weights=weights)
+        model = Model(backbone=backbone or "mobilenetv2_100", weights=weights)
         look = network_look(model, path_of(cache), allow_noncommercial=allow_noncommercial)
     found = full_audit(Path(data), layout, path_of(cache), look, decided)
     if out is not None:

@@ -176,12 +176,6 @@ def audit(
     corrections: CorrectionsOption = None,
 ) -> None:
     """Look through photos for what spoils a training: damage, duplicates, odd ones, a shift."""
-    if weights == "none" and (backbone is not None or allow_noncommercial):
-        raise ChajongError(
-            "--backbone and --allow-noncommercial are about a network, and none looks without "
-            "--weights FILE or --weights pretrained."
-        )
-
     from chajong.api import audit as look_through
     from chajong.reporting.audit_page import save_audit
     from chajong.run import refuse_run
@@ -193,7 +187,7 @@ def audit(
         layout=layout,
         cache=cache,
         weights=weights,
-        backbone=backbone or "mobilenetv2_100",
+        backbone=backbone,
         allow_noncommercial=allow_noncommercial,
         corrections=corrections,
     )

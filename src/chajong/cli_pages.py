@@ -61,6 +61,8 @@ def watch(
     """Show how a training goes, while it goes on."""
     if once and page:
         raise ChajongError("--once shows where it stands and ends, --page stays. Leave one out.")
+    if not page and (port or no_browser):
+        raise ChajongError("--port and --no-browser are about the page. Add --page.")
 
     from chajong.reporting.watch import watch as show
     from chajong.reporting.watch import watch_page
