@@ -1,6 +1,8 @@
 """Demo photos: the same arguments, the same bytes; fine-grained; and what was planted is told."""
 
 import hashlib
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
+from chajong.environment import num_cores
 from chajong.errors import DataError
 from chajong.photos.demo import render_demo
 from chajong.photos.drawing.design import design
@@ -128,6 +131,18 @@ def test_two_at_a_time_draw_once(tmp_path: Path) -> None:
         for each in [threads.submit(draw) for _ in range(2)]:
             each.result()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.skipif(num_cores() == 1, reason="one core draws in the process itself")
+def test_a_script_that_its_processes_would_run_again_is_told_so(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(f"import chajong\nchajong.demo_photos({str(tmp_path / 'out')!r}, 2, 4)\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert 'must stand below `if __name__ == "__main__":`' in done.stderr
+    script.write_text(f"import chajong\nif __name__ == '__main__':\n    {script.read_text()[15:]}")
+    subprocess.run([sys.executable, script], check=True, timeout=60)
+    assert (tmp_path / "out").is_dir()
 
 
 def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:

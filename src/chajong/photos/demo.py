@@ -16,7 +16,7 @@ import signal
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import pairwise
-from multiprocessing import parent_process
+from multiprocessing import current_process
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,9 @@ def render_demo(
     partial = out.with_name(f".{out.name}.partial")
     lock = out.with_name(f".{out.name}.lock")  # beside it, as `partial` is renamed
     # A script that does not mind `__main__` is run again by the processes that draw: these would
-    # wait for the very process that waits for them.
-    with writing(out), locked(lock, wait=parent_process() is None) as held:
+    # wait for the very process that waits for them. They have a name before they have a parent.
+    is_main = current_process().name == "MainProcess"
+    with writing(out), locked(lock, wait=is_main) as held:
         if not held:
             raise ResourceError(
                 f"Another process draws {out} now. If it is this script: what calls demo_photos "
