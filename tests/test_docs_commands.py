@@ -64,6 +64,7 @@ ELSEWHERE: tuple[tuple[str, str], ...] = (
     (r"schemathesis .*", "tests/serving/test_service_limits.py asks with fewer cases"),
     (r"docker .*", "needs a container engine; tests/serving/test_deploy.py reads the files"),
     (r".*torchrun .*", "tests/training/test_train.py trains in two processes"),
+    (r".* export .* --catalogue .*", "takes ten seconds; tests/serving/test_export.py does it too"),
 )
 """What does not run here, and why."""
 
