@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from chajong.added import Added
-from chajong.bundle import Bundle, put_in_place, refuse_to_lose
+from chajong.bundle import Bundle
 from chajong.bundle_facts import Proof
+from chajong.bundle_place import put_in_place, refuse_to_lose
 from chajong.checksums import write_sums
 from chajong.choices import Precision, Runtime
 from chajong.errors import BundleError, ResourceError

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
-from chajong.bundle import Bundle, put_in_place
+from chajong.bundle import Bundle
+from chajong.bundle_place import put_in_place
 from chajong.gallery import PICTURES
 from chajong.serving.service import server
 from chajong.serving.service.keeper import traces

@@ -14,7 +14,8 @@ from PIL import Image
 
 from chajong.added import Added
 from chajong.arrays import load_array, save_array
-from chajong.bundle import Bundle, put_in_place
+from chajong.bundle import Bundle
+from chajong.bundle_place import put_in_place
 from chajong.environment import package_version
 from chajong.errors import BundleError, DataError
 from chajong.files import make_folder

@@ -17,7 +17,7 @@ from typing import TextIO
 import numpy as np
 import polars as pl
 
-from chajong.bundle import refuse_inside
+from chajong.bundle_place import refuse_inside
 from chajong.depths import DEEPEST_FIRST
 from chajong.errors import DataError
 from chajong.files import fingerprint, locked, make_folder, replacing, write_text

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from chajong.ahead import in_order
-from chajong.bundle import refuse_inside
+from chajong.bundle_place import refuse_inside
 from chajong.errors import BundleError, DataError
 from chajong.files import write_bytes, write_csv
 from chajong.folders import is_free, replacing_folder

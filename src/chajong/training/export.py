@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from chajong.blending.subject import Subject
-from chajong.bundle import FORMAT, RISKS, Bundle, put_in_place, refuse_to_lose
+from chajong.bundle import FORMAT, RISKS, Bundle
 from chajong.bundle_facts import Facts, Golden, Proof
+from chajong.bundle_place import put_in_place, refuse_to_lose
 from chajong.choices import Precision, Runtime
 from chajong.depths import Depths
 from chajong.environment import num_cores, package_version
